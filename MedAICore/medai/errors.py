@@ -1,0 +1,103 @@
+"""Errors that a person can act on: each says what was wrong, with the value and the file, and what to do."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MedAIError(Exception):
+    """Base of every error that MedAI raises on purpose.
+
+    `message` says what was wrong (with the value and the file), `remedy` what the person can do about it.
+    `code` is the stable, machine-readable kind that travels over the worker's protocol.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        self.message = message
+        self.remedy = remedy
+        super().__init__(f"{message} {remedy}".strip())
+
+    def __reduce__(self) -> tuple[type[MedAIError], tuple[str, str]]:
+        return type(self), (self.message, self.remedy)
+
+
+class InputError(MedAIError):
+    """An image or an argument that cannot be used as it is."""
+
+    code = "input"
+
+
+class FileFormatError(InputError):
+    """A file that is missing, unreadable, truncated or of an unknown format."""
+
+    code = "file"
+
+
+class GeometryError(InputError):
+    """Positions that do not fit together: other grid, variable spacing, gantry tilt, missing slice."""
+
+    code = "geometry"
+
+
+class ModelError(MedAIError):
+    """A model package that is missing, corrupt, changed, or does not fit the request."""
+
+    code = "model"
+
+
+class ConfigError(MedAIError):
+    """A configuration, request or model.json with a wrong key, type or value."""
+
+    code = "config"
+
+
+class DatasetError(MedAIError):
+    """A data set that cannot be trained or evaluated on."""
+
+    code = "dataset"
+
+
+class OutputError(MedAIError):
+    """A result that could not be written; nothing half-written is left behind."""
+
+    code = "output"
+
+
+class ProtocolError(MedAIError):
+    """A message between Slicer and the worker that breaks docs/protocol.md."""
+
+    code = "protocol"
+
+
+class OutOfMemoryError(MedAIError):
+    """Too little memory on the device, after every planned degradation was tried."""
+
+    code = "memory"
+
+
+class EnvironmentFailure(MedAIError):
+    """The Python environment of the worker is missing, broken or of another version."""
+
+    code = "environment"
+
+
+class Cancelled(MedAIError):
+    """The person cancelled the run; nothing was written."""
+
+    code = "cancelled"
+
+    def __init__(self, message: str = "Cancelled.", remedy: str = "") -> None:
+        super().__init__(message, remedy)
+
+
+def error_from_code(code: str, message: str, remedy: str = "") -> MedAIError:
+    """The error of this `code` (as it came over the protocol); an unknown code gives a plain `MedAIError`."""
+    pending: list[type[MedAIError]] = [MedAIError]
+    while pending:
+        kind = pending.pop()
+        if kind.code == code:
+            return kind(message, remedy)
+        pending.extend(kind.__subclasses__())
+    return MedAIError(message, remedy)
