@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def from_json(cls: type[T], data: Any, where: str = "") -> T:
-    """Build the dataclass `cls` from parsed JSON; `where` names the source in errors.
+    """Build the dataclass `cls` from parsed JSON; `where` names the source in errors (``"model.json:"``).
 
     Strict: unknown keys, missing keys, wrong types, values outside a `Literal` or enumeration, NaN and infinity each raise
     ConfigError with the path (``model.json: inputs[0].normalization.name``), the value and the remedy. Integers are taken for
@@ -174,7 +174,9 @@ def _one_of(choices: tuple[Any, ...], data: Any, where: str) -> Any:
 
 
 def _join(where: str, name: str) -> str:
-    return f"{where}.{name}" if where else name
+    if not where:
+        return name
+    return f"{where} {name}" if where.endswith(":") else f"{where}.{name}"
 
 
 def _wrong(where: str, data: Any, expected: str) -> ConfigError:

@@ -1,0 +1,28 @@
+"""What a segmentation run is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from medai.image import Roi
+
+Precision = Literal["exact", "fast"]
+
+
+@dataclass(frozen=True)
+class SegmentConfig:
+    """Options of one segmentation.
+
+    `device`: auto, cpu, cuda, cuda:N or mps. `exact` keeps the plan's patch, overlap and 32-bit arithmetic; `fast` may
+    use larger steps and half precision where the hardware has it. `labels`: names to keep (empty: all). `roi`: only this
+    part is computed, the rest is background. `keep_largest`: of each label only the largest connected component stays.
+    """
+
+    device: str = "auto"
+    precision: Precision = "exact"
+    tta: bool = False
+    roi: Roi | None = None
+    labels: tuple[str, ...] = ()
+    keep_largest: bool = False
+    folds: tuple[int, ...] = ()

@@ -1,0 +1,62 @@
+"""What a training is asked to do (`TrainConfig`), and what was derived from the data for it (`Plan`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from medai.config.model_card import InputSpec, NetworkSpec
+from medai.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Options of one training run; every hyper-parameter that is None is taken from the plan or the preset."""
+
+    dataset: str
+    output: str
+    task: Literal["segmentation", "classification"] = "segmentation"
+    preset: Literal["quick", "standard", "best"] = "standard"
+    run_folder: str = ""
+    model_id: str = ""
+    title: str = ""
+    licence: str = ""
+    device: str = "auto"
+    seed: int = 0
+    folds: int = 1
+    fold: int = 0
+    validation_fraction: float = 0.2
+    max_minutes: float | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    optimizer: Literal["sgd", "adamw"] | None = None
+    network: str | None = None
+    width: int | None = None
+    patch: tuple[int, int, int] | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.validation_fraction < 1.0:
+            raise ConfigError(f"validation_fraction is {self.validation_fraction}.", "Give a part between 0 and 1.")
+        for name in ("max_minutes", "steps", "batch_size", "learning_rate", "width"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"{name} is {value}.", "Give a number above 0.")
+        if self.folds < 1 or not 0 <= self.fold < self.folds:
+            raise ConfigError(f"fold {self.fold} of {self.folds} folds.", "Give folds >= 1 and fold in 0..folds-1.")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the data set asks for. `spacing_mm` and `patch` have the axes (k, j, i)."""
+
+    inputs: tuple[InputSpec, ...]
+    spacing_mm: tuple[float, float, float]
+    patch: tuple[int, int, int]
+    batch_size: int
+    network: NetworkSpec
+    crop: Literal["none", "nonzero", "body"] = "none"
+    expected_memory_mb: float = 0.0
+    notes: tuple[str, ...] = field(default_factory=tuple)
+    extra: dict[str, Any] = field(default_factory=dict)
