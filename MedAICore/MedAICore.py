@@ -1,0 +1,75 @@
+"""Hidden module that owns what MedAI's modules share: the packages `medai` and `MedAICoreLib`, and sample data."""
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+
+
+class MedAICore(ScriptedLoadableModule):
+    """Registers the sample data; it is in no menu."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = "MedAI Core"
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = []
+        parent.contributors = ["SlicerMedAI contributors"]
+        parent.helpText = _("Shared parts of MedAI. Open MedAI Segment to segment a volume.")
+        parent.acknowledgementText = _("Not a medical device: results are for research and have to be checked.")
+        parent.hidden = True
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData():
+    """Offer the volume of the tutorial in the Sample Data module."""
+    from MedAICoreLib.sample_data import register
+
+    register()
+
+
+class MedAICoreWidget(ScriptedLoadableModuleWidget):
+    """The module is hidden; its panel has only the developer section of the base class."""
+
+    def onReload(self):
+        from MedAICoreLib.reload import forget_packages
+
+        forget_packages()
+        ScriptedLoadableModuleWidget.onReload(self)
+
+
+class MedAICoreLogic(ScriptedLoadableModuleLogic):
+    """The shared logic is in MedAICoreLib and medai."""
+
+
+class MedAICoreTest(ScriptedLoadableModuleTest):
+    """Checks in the running application that the shared packages were installed and stay light."""
+
+    def runTest(self):
+        self.setUp()
+        self.test_packages_import_without_torch()
+        self.test_sample_data_is_registered()
+
+    def test_packages_import_without_torch(self):
+        import sys
+
+        import medai.config.model_card
+        import medai.labels
+        import MedAICoreLib
+
+        self.assertTrue(MedAICoreLib.__file__)
+        self.assertTrue(medai.__version__)
+        self.assertNotIn("torch", sys.modules)
+
+    def test_sample_data_is_registered(self):
+        from MedAICoreLib.sample_data import CATEGORY, SAMPLES, register
+
+        register()
+        register()
+        registered = [source.sampleName for source in slicer.modules.sampleDataSources[CATEGORY]]
+        self.assertEqual(registered, [sample.name for sample in SAMPLES])
