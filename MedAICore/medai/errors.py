@@ -83,6 +83,12 @@ class EnvironmentFailure(MedAIError):
     code = "environment"
 
 
+class WorkerError(MedAIError):
+    """The worker process crashed or ended without an answer; the next request starts a new one."""
+
+    code = "worker"
+
+
 class Cancelled(MedAIError):
     """The person cancelled the run; nothing was written."""
 

@@ -89,19 +89,21 @@ def _convert_dataclass(cls: type, data: Any, where: str) -> Any:
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
     unknown = sorted(set(data) - set(fields))
     if unknown:
-        raise ConfigError(f"{where}: unknown key '{unknown[0]}'.", f"Known keys: {', '.join(sorted(fields))}.")
+        raise ConfigError(
+            f"{where.rstrip(':')}: unknown key '{unknown[0]}'.", f"Known keys: {', '.join(sorted(fields))}."
+        )
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in data:
             values[name] = _convert(hints[name], data[name], _join(where, name))
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"{where}: the key '{name}' is missing.", "Add it.")
+            raise ConfigError(f"{where.rstrip(':')}: the key '{name}' is missing.", "Add it.")
     try:
         return cls(**values)
     except ConfigError as error:
         if error.message.startswith(where):
             raise
-        raise ConfigError(f"{where}: {error.message}", error.remedy) from error
+        raise ConfigError(f"{where.rstrip(':')}: {error.message}", error.remedy) from error
 
 
 def _convert_union(kind: Any, data: Any, where: str) -> Any:
@@ -183,4 +185,4 @@ def _wrong(where: str, data: Any, expected: str) -> ConfigError:
     shown = repr(data)
     if len(shown) > 80:
         shown = shown[:77] + "..."
-    return ConfigError(f"{where}: {shown} is not {expected}.", f"Give {expected}.")
+    return ConfigError(f"{where.rstrip(':')}: {shown} is not {expected}.", f"Give {expected}.")

@@ -1,0 +1,311 @@
+"""What the worker can be asked to do: arguments and values of its operations (docs/protocol.md) as dataclasses.
+
+Standard library and numpy only: both sides of the pipe import it. The lines that carry them are in `medai.config.messages`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from medai.config.segment import SegmentConfig
+from medai.config.validation import from_json
+from medai.errors import ConfigError
+from medai.image import Roi
+from medai.labels import Label
+
+Operation = Literal[
+    "device.info",
+    "models.list",
+    "segment",
+    "click.open",
+    "click.prompt",
+    "click.undo",
+    "click.close",
+    "classify",
+    "evaluate",
+]
+OPERATIONS: tuple[str, ...] = get_args(Operation)
+DType = Literal[
+    "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"
+]
+Matrix = tuple[
+    float, float, float, float, float, float, float, float, float, float, float, float, float, float, float, float
+]
+Point = tuple[float, float, float]
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class ArrayRef:
+    """An image in the session folder: raw little-endian C-order voxels (c, k, j, i); `ijk_to_ras` is row-major, RAS mm."""
+
+    file: str
+    dtype: DType
+    shape: tuple[int, int, int, int]
+    ijk_to_ras: Matrix
+    name: str = ""
+    modality: str = ""
+
+    def __post_init__(self) -> None:
+        # A name with a folder in it could reach outside of the session folder.
+        if not _PLAIN_NAME.fullmatch(self.file):
+            raise ConfigError(f"'{self.file}' is not a plain file name.", "Array files lie in the session folder.")
+        if min(self.shape) < 1:
+            raise ConfigError(f"'{self.file}' has the shape {list(self.shape)}.", "Every axis needs one voxel or more.")
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one voxel."""
+        return int(re.sub(r"\D", "", self.dtype)) // 8
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole file."""
+        return math.prod(self.shape) * self.itemsize
+
+
+@dataclass(frozen=True)
+class Device:
+    """Something that computes. `id` is what a request names (cpu, cuda:0, mps); memory in MiB, None where unknown."""
+
+    id: str
+    kind: Literal["cpu", "cuda", "mps", "xpu"]
+    name: str
+    total_mb: float | None = None
+    free_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class WarmModel:
+    """A model that the worker has loaded."""
+
+    id: str
+    version: str
+    device: str
+    memory_mb: float
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """The worker's process: its memory, and what it may keep in loaded models, in MiB."""
+
+    pid: int
+    memory_mb: float | None
+    model_budget_mb: float
+    python: str
+    torch: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One installed model package."""
+
+    id: str
+    version: str
+    title: str
+    task: Literal["segment", "click", "classify"]
+    location: str
+    shipped: bool = False
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One hint of a person, RAS world mm: `point` (one point), `box` (`roi`), `scribble` (line), `lasso` (polygon)."""
+
+    kind: Literal["point", "box", "scribble", "lasso"]
+    positive: bool = True
+    points_ras: tuple[Point, ...] = ()
+    roi: Roi | None = None
+    radius_mm: float = 0.0
+
+    def __post_init__(self) -> None:
+        fewest = {"point": 1, "box": 0, "scribble": 1, "lasso": 3}[self.kind]
+        if len(self.points_ras) < fewest or (self.kind == "point" and len(self.points_ras) > 1):
+            raise ConfigError(
+                f"A {self.kind} prompt has {len(self.points_ras)} points.", f"It needs {fewest} point(s) in RAS mm."
+            )
+        if (self.kind == "box") != (self.roi is not None):
+            raise ConfigError(f"A {self.kind} prompt, and roi is {self.roi}.", "Only a box prompt has a roi.")
+
+
+@dataclass(frozen=True)
+class Classified:
+    """Class probabilities of one thing: the volume, a ROI or a label."""
+
+    name: str
+    probabilities: dict[str, float]
+    decision: str
+
+
+@dataclass(frozen=True)
+class NoArgs:
+    """Arguments, or value, of an operation that has none."""
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """Value of device.info."""
+
+    devices: tuple[Device, ...]
+    worker: WorkerInfo
+    models: tuple[WarmModel, ...] = ()
+    ops: tuple[Operation, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelsList:
+    """Value of models.list."""
+
+    models: tuple[ModelEntry, ...]
+
+
+@dataclass(frozen=True)
+class SegmentArgs:
+    """Arguments of segment. `images` are the channels' images in the model's order, on one grid."""
+
+    model: str
+    images: tuple[ArrayRef, ...]
+    config: SegmentConfig = field(default_factory=SegmentConfig)
+
+    def __post_init__(self) -> None:
+        if not self.images:
+            raise ConfigError("images is empty.", "Give one image per input channel of the model.")
+
+
+@dataclass(frozen=True)
+class SegmentValue:
+    """Value of segment. `label_map` lies on the grid of the first image; `labels` are what its values mean."""
+
+    label_map: ArrayRef
+    labels: tuple[Label, ...]
+    model: WarmModel
+    seconds: dict[str, float]
+    peak_memory_mb: float | None
+    engine: str
+    precision: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClickOpenArgs:
+    """Arguments of click.open; `prompts` replays a session that was lost with its worker."""
+
+    model: str
+    images: tuple[ArrayRef, ...]
+    device: str = "auto"
+    prompts: tuple[Prompt, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClickOpened:
+    """Value of click.open: the session's name for the following requests."""
+
+    click: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClickPromptArgs:
+    """Arguments of click.prompt."""
+
+    click: str
+    prompt: Prompt
+
+
+@dataclass(frozen=True)
+class ClickArgs:
+    """Arguments of click.undo and click.close."""
+
+    click: str
+
+
+@dataclass(frozen=True)
+class ClickUpdate:
+    """Value of click.prompt and click.undo: the changed part; `box` is (k0, k1, j0, j1, i0, i1), ends excluded."""
+
+    label_map: ArrayRef
+    box: tuple[int, int, int, int, int, int]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClassifyArgs:
+    """Arguments of classify: the whole volume, each of `rois`, or each label of `label_map`."""
+
+    model: str
+    images: tuple[ArrayRef, ...]
+    rois: tuple[Roi, ...] = ()
+    label_map: ArrayRef | None = None
+    device: str = "auto"
+    explain: bool = False
+
+
+@dataclass(frozen=True)
+class ClassifyValue:
+    """Value of classify."""
+
+    items: tuple[Classified, ...]
+    heat_map: ArrayRef | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EvaluateArgs:
+    """Arguments of evaluate: two label maps on one grid; `labels` names values (as text, JSON keys are texts)."""
+
+    reference: ArrayRef
+    prediction: ArrayRef
+    labels: dict[str, str] = field(default_factory=dict)
+    tolerance_mm: float = 1.0
+    case: str = "case"
+
+
+@dataclass(frozen=True)
+class EvaluateValue:
+    """Value of evaluate: the JSON object of ``medai evaluate``."""
+
+    report: dict[str, Any]
+
+
+ARGUMENTS: dict[str, type] = {
+    "device.info": NoArgs,
+    "models.list": NoArgs,
+    "segment": SegmentArgs,
+    "click.open": ClickOpenArgs,
+    "click.prompt": ClickPromptArgs,
+    "click.undo": ClickArgs,
+    "click.close": ClickArgs,
+    "classify": ClassifyArgs,
+    "evaluate": EvaluateArgs,
+}
+VALUES: dict[str, type] = {
+    "device.info": DeviceInfo,
+    "models.list": ModelsList,
+    "segment": SegmentValue,
+    "click.open": ClickOpened,
+    "click.prompt": ClickUpdate,
+    "click.undo": ClickUpdate,
+    "click.close": NoArgs,
+    "classify": ClassifyValue,
+    "evaluate": EvaluateValue,
+}
+
+
+def array_refs(data: Any) -> list[ArrayRef]:
+    """Every array that a message's arguments or value name (typed or plain data), in order."""
+    if isinstance(data, ArrayRef):
+        return [data]
+    if hasattr(data, "__dataclass_fields__"):
+        return [ref for name in data.__dataclass_fields__ for ref in array_refs(getattr(data, name))]
+    if isinstance(data, dict):
+        if {"file", "dtype", "shape", "ijk_to_ras"} <= data.keys():
+            return [from_json(ArrayRef, data)]
+        return [ref for value in data.values() for ref in array_refs(value)]
+    if isinstance(data, list | tuple):
+        return [ref for value in data for ref in array_refs(value)]
+    return []
