@@ -21,7 +21,7 @@ class SegmentEditorMedAIClick(ScriptedLoadableModule):
         parent.contributors = ["SlicerMedAI contributors"]
         parent.helpText = _(
             "Segments what is clicked on, in the Segment Editor. This effect comes with a later version of MedAI; "
-            "today MedAI Segment segments with one click on Apply, and the Segment Editor's own effects correct the result."
+            "today MedAI Segment finds structures with one click on Apply, and the Segment Editor corrects the result."
         )
         parent.acknowledgementText = _("Not a medical device: results are for research and have to be checked.")
         parent.hidden = True
