@@ -1,0 +1,20 @@
+"""Orientation, crop, normalisation and resampling of images for a network, and the exact way back."""
+
+from medai.preprocessing.inversion import LabelWriter, invert_labels, invert_logits, label_dtype, running_argmax
+from medai.preprocessing.normalization import NORMALIZATIONS, fit_normalization, normalize
+from medai.preprocessing.pipeline import Prepared, Preprocessing
+from medai.preprocessing.record import Record
+
+__all__ = [
+    "NORMALIZATIONS",
+    "LabelWriter",
+    "Prepared",
+    "Preprocessing",
+    "Record",
+    "fit_normalization",
+    "invert_labels",
+    "invert_logits",
+    "label_dtype",
+    "normalize",
+    "running_argmax",
+]
