@@ -1,0 +1,11 @@
+# The real file writes the extension's description from these; the first four must not be empty.
+foreach(name HOMEPAGE CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS)
+  if("${EXTENSION_${name}}" STREQUAL "")
+    message(FATAL_ERROR "EXTENSION_${name} is not set")
+  endif()
+endforeach()
+foreach(name LICENSE_FILE README_FILE)
+  if(NOT EXISTS "${EXTENSION_${name}}")
+    message(FATAL_ERROR "EXTENSION_${name} is '${EXTENSION_${name}}', which does not exist")
+  endif()
+endforeach()
