@@ -1,0 +1,75 @@
+"""The table of networks: a name and plain-data arguments make a module."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from medai.config import from_json
+from medai.errors import ConfigError, ModelError
+from medai.networks.monai_networks import DynUNetArguments, SegResNetArguments, build_dynunet, build_segresnet
+from medai.networks.unet import UNet, UNetArguments
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """One network of the registry: the dataclass that checks its arguments, and the function that builds it."""
+
+    arguments: type
+    build: Callable[[Any], nn.Module]
+
+
+NETWORKS: dict[str, NetworkEntry] = {
+    "unet": NetworkEntry(UNetArguments, UNet),
+    "dynunet": NetworkEntry(DynUNetArguments, build_dynunet),
+    "segresnet": NetworkEntry(SegResNetArguments, build_segresnet),
+}
+"""Name -> entry; a network of your own is one more entry (docs/add-a-network.md)."""
+
+
+def available() -> tuple[str, ...]:
+    """Names of the networks that can be built."""
+    return tuple(NETWORKS)
+
+
+def parse_arguments(name: str, arguments: Mapping[str, Any]) -> Any:
+    """The checked arguments of a network as its dataclass; ConfigError names the argument that is wrong."""
+    if name not in NETWORKS:
+        raise ConfigError(f"There is no network '{name}'.", f"Use one of {', '.join(NETWORKS)}.")
+    return from_json(NETWORKS[name].arguments, dict(arguments), f"network '{name}'")
+
+
+def build_network(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """A freshly initialised network: (b, channels, k, j, i) -> logits (b, labels + 1, k, j, i).
+
+    In training mode with deep supervision it returns a list of logits, highest resolution first.
+    """
+    checked = parse_arguments(name, arguments)
+    return NETWORKS[name].build(checked)
+
+
+def size_divisor(name: str, arguments: Mapping[str, Any]) -> tuple[int, ...]:
+    """What an input's size must be a multiple of, per spatial axis."""
+    divisor: tuple[int, ...] = parse_arguments(name, arguments).divisor
+    return divisor
+
+
+def without_deep_supervision(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments for a network that only predicts: the same weights, less the heads that training alone uses."""
+    known = {field.name for field in dataclasses.fields(NETWORKS[name].arguments)}
+    return {**arguments, **({"deep_supervision": False} if "deep_supervision" in known else {})}
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Copy `weights` into `network`; ModelError where names or shapes differ."""
+    try:
+        network.load_state_dict(dict(weights), strict=True)
+    except RuntimeError as error:
+        raise ModelError(
+            f"The weights do not fit the network: {error}", "The package is damaged, or made for another version."
+        ) from error

@@ -1,0 +1,244 @@
+"""The training loop: read it from top to bottom.
+
+One step: draw patches, augment them on the device, forward, loss, backward, clip, optimiser, average of the weights.
+At equal parts of the run the averaged network is validated; every few minutes a checkpoint is written. A run that was
+killed goes on from its checkpoint with the same numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from medai.augmentation import augment
+from medai.dataset.cache import CaseArrays
+from medai.errors import MedAIError
+from medai.losses import DeepSupervision, dice_and_cross_entropy
+from medai.networks import build_network
+from medai.progress import CancelCheck, Progress, ProgressCallback
+from medai.training.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
+from medai.training.ema import WeightAverage
+from medai.training.precision import Compute
+from medai.training.run_folder import RunFolder
+from medai.training.sampling import Batch, PatchSampler
+from medai.training.schedule import learning_rate, run_fraction
+from medai.training.settings import TrainingSettings
+from medai.training.validation import validate
+
+_log = logging.getLogger(__name__)
+_REPORT_EVERY_S = 10.0
+_BAD_STEPS = 50  # so many steps in a row without a finite gradient, and the run has failed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Result of a run: the averaged weights, the last validation's Dice by label, and how far the run came."""
+
+    weights: dict[str, torch.Tensor]
+    dice: dict[str, float]
+    steps: int
+    seconds: float
+    finished: bool
+
+
+class Trainer:
+    """State of one run: network, average, optimiser, step, seconds of training so far."""
+
+    def __init__(self, settings: TrainingSettings, compute: Compute, folder: RunFolder) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings, self.compute, self.folder = settings, compute, folder
+        self.flat = settings.patch[0] == 1
+        layout = compute.memory_format(2 if self.flat else 3)
+        network = build_network(settings.network.name, settings.network.arguments)
+        self.network: nn.Module = network.to(compute.device).to(memory_format=layout)  # type: ignore[call-overload]
+        self.average = WeightAverage(self.network, settings.ema_decay)
+        self.optimizer = make_optimizer(self.network, settings)
+        self.loss = DeepSupervision(dice_and_cross_entropy())
+        self.step, self.seconds = 0, 0.0
+        self.validated = 0
+        self.dice: dict[str, float] = {}
+        self._bad_steps = 0
+
+    def run(
+        self,
+        training: Sequence[CaseArrays],
+        validation: Sequence[CaseArrays],
+        progress: ProgressCallback,
+        cancelled: CancelCheck,
+    ) -> Outcome:
+        """Train until the schedule's end, or until `cancelled`; a checkpoint is left behind in both cases."""
+        s = self.settings
+        sampler = PatchSampler(training, s)
+        clock = _Clock(self.seconds)
+        reporter = _Reporter(self.folder, self.step, s.batch_size)
+        next_checkpoint_s = clock.seconds() + 60 * s.checkpoint_minutes
+        # One thread draws the next batch while the device computes this one.
+        with ThreadPoolExecutor(1) as pool:
+            upcoming = pool.submit(sampler.batch, self.step)
+            while (fraction := run_fraction(self.step, clock.seconds(), s)) < 1.0 and not cancelled():
+                rate = learning_rate(fraction, s)
+                waited = time.perf_counter()
+                batch = upcoming.result()
+                reporter.waited_s += time.perf_counter() - waited
+                upcoming = pool.submit(sampler.batch, self.step + 1)
+                loss = self.train_step(batch, rate)
+                self.step += 1
+                self.average.update(self.network, self.step)
+                self.seconds = clock.seconds()
+                fraction = run_fraction(self.step, self.seconds, s)
+                reporter.step(self.step, self.seconds, fraction, rate, loss)
+                progress(Progress(fraction, "training", _remaining(fraction, self.seconds)))
+                if fraction < 1.0 and int(fraction * s.validations) > self.validated:
+                    self.validate(validation, cancelled)
+                    self.validated = int(fraction * s.validations)
+                if clock.seconds() >= next_checkpoint_s:
+                    self.save()
+                    next_checkpoint_s = clock.seconds() + 60 * s.checkpoint_minutes
+        finished = run_fraction(self.step, clock.seconds(), s) >= 1.0
+        self.seconds = clock.seconds()
+        self.save()
+        if finished:
+            self.validate(validation, cancelled)
+        self.folder.report("end", step=self.step, seconds=round(self.seconds, 1), finished=finished)
+        return Outcome(self.average.network.state_dict(), self.dice, self.step, self.seconds, finished)
+
+    def train_step(self, batch: Batch, rate: float) -> torch.Tensor:
+        """One update of the weights; returns the loss as a tensor, so that a GPU is not waited for."""
+        s, device = self.settings, self.compute.device
+        generator = torch.Generator(device=device).manual_seed(batch.seed)
+        images = torch.from_numpy(batch.images).to(device, non_blocking=True)
+        labels = torch.from_numpy(batch.labels).to(device, non_blocking=True)
+        with torch.no_grad():
+            x, y = augment(images, labels, s.patch, s.spacing_mm, len(s.label_names), s.augmentation, generator)
+        if self.flat:  # (b, c, 1, j, i) -> (b, c, j, i)
+            x, y = x.squeeze(2), y.squeeze(2)
+        x = x.contiguous(memory_format=self.compute.memory_format(2 if self.flat else 3))
+        self.network.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with self.compute.autocast():
+            outputs = self.network(x)
+        loss: torch.Tensor = self.loss(outputs, y.float())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), s.gradient_clip)
+        if bool(torch.isfinite(norm)):
+            self.optimizer.step()
+            self._bad_steps = 0
+        else:
+            self._skip_step()
+        return loss.detach()
+
+    def _skip_step(self) -> None:
+        self._bad_steps += 1
+        _log.warning("Step %d has no finite gradient and is skipped.", self.step)
+        if self._bad_steps >= _BAD_STEPS:
+            raise MedAIError(
+                f"The loss has not been finite for {_BAD_STEPS} steps (step {self.step}).",
+                "Lower the learning rate, or look for broken intensities in the data set.",
+            )
+
+    def validate(self, cases: Sequence[CaseArrays], cancelled: CancelCheck) -> None:
+        """Dice of the averaged network on the validation cases, written to progress.jsonl."""
+        if not cases:
+            return
+        started = time.perf_counter()
+        self.dice = validate(self.average.network, cases, self.settings, self.compute, cancelled)
+        mean = sum(self.dice.values()) / max(len(self.dice), 1)
+        self.folder.report(
+            "validation",
+            step=self.step,
+            seconds=round(self.seconds, 1),
+            mean_dice=round(mean, 5),
+            dice=self.dice,
+            validation_seconds=round(time.perf_counter() - started, 1),
+        )
+
+    def save(self) -> None:
+        """Write the checkpoint from which `restore` goes on exactly."""
+        state: dict[str, Any] = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "validated": self.validated,
+            "dice": self.dice,
+            "network": self.network.state_dict(),
+            "average": self.average.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": random_states(),
+        }
+        save_checkpoint(self.folder.checkpoint, state)
+        self.folder.report("checkpoint", step=self.step, seconds=round(self.seconds, 1))
+
+    def restore(self) -> None:
+        """Go back to the state of the newest checkpoint."""
+        state = load_checkpoint(self.folder.checkpoint, self.compute.device)
+        self.network.load_state_dict(state["network"])
+        self.average.network.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.validated, self.dice = state["validated"], state["dice"]
+        restore_random_states(state["random"])
+        self.folder.forget_after(self.step)
+
+
+def make_optimizer(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum, or AdamW (Loshchilov and Hutter 2019); norms and biases are not decayed."""
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=True)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+
+
+class _Clock:
+    """Seconds of training, over all parts of a resumed run."""
+
+    def __init__(self, before_s: float) -> None:
+        self._before_s = before_s
+        self._started_s = time.monotonic()
+
+    def seconds(self) -> float:
+        return self._before_s + time.monotonic() - self._started_s
+
+
+class _Reporter:
+    """Writes mean loss and speed to progress.jsonl every few seconds."""
+
+    def __init__(self, folder: RunFolder, step: int, batch_size: int) -> None:
+        self._folder, self._batch_size = folder, batch_size
+        self.waited_s = 0.0
+        self._start(step)
+
+    def _start(self, step: int) -> None:
+        self._since, self._from_step = time.perf_counter(), step
+        self._losses: list[torch.Tensor] = []
+        self.waited_s = 0.0
+
+    def step(self, step: int, seconds: float, fraction: float, rate: float, loss: torch.Tensor) -> None:
+        self._losses.append(loss)
+        passed = time.perf_counter() - self._since
+        if passed < _REPORT_EVERY_S and fraction < 1.0:
+            return
+        self._folder.report(
+            "step",
+            step=step,
+            seconds=round(seconds, 1),
+            fraction=round(fraction, 5),
+            loss=round(float(torch.stack(self._losses).mean()), 5),
+            learning_rate=rate,
+            samples_per_s=round((step - self._from_step) * self._batch_size / passed, 3),
+            data_wait=round(self.waited_s / passed, 4),
+        )
+        self._start(step)
+
+
+def _remaining(fraction: float, seconds: float) -> float | None:
+    return None if fraction < 0.005 else seconds * (1.0 - fraction) / fraction
