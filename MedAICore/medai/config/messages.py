@@ -1,4 +1,4 @@
-"""The lines between Slicer and the worker (docs/protocol.md): requests one way, events the other, one JSON object each."""
+"""The lines between Slicer and the worker (docs/protocol.md): requests one way, events the other, JSON objects."""
 
 from __future__ import annotations
 

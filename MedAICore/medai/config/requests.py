@@ -1,6 +1,6 @@
 """What the worker can be asked to do: arguments and values of its operations (docs/protocol.md) as dataclasses.
 
-Standard library and numpy only: both sides of the pipe import it. The lines that carry them are in `medai.config.messages`.
+Standard library and numpy only: both sides of the pipe import it. `medai.config.messages` makes lines of them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class ArrayRef:
-    """An image in the session folder: raw little-endian C-order voxels (c, k, j, i); `ijk_to_ras` is row-major, RAS mm."""
+    """An image in the session folder: raw little-endian C-order voxels (c, k, j, i); row-major `ijk_to_ras`, RAS mm."""
 
     file: str
     dtype: DType
