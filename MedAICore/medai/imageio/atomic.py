@@ -20,8 +20,8 @@ _KEPT_CHARACTERS = 60
 def atomic_output(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside `path`, with its suffix; on success it is renamed to `path`, else removed.
 
-    The block writes a file, or makes a folder (which must not exist at `path` yet), under the temporary path. An OSError
-    (no permission, full disk) becomes an OutputError that names `path`.
+    The block writes a file, or makes a folder (which must not exist at `path` yet), under the temporary path. An
+    OSError (no permission, full disk) becomes an OutputError that names `path`.
     """
     path = Path(path)
     _check_target(path)

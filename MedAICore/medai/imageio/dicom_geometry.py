@@ -1,8 +1,8 @@
 """Whether the slices of a DICOM series form one regular grid, and the grid. Nothing is ever bent to fit.
 
-Tolerances. A slice may lie off the regular grid by at most 5 % of the slice distance, or 0.05 mm where that is more (scanners
-round positions to 0.1 mm). The stack may lean by at most 0.001 mm per mm against the slices' normal. Direction cosines and pixel
-sizes of all slices agree within 0.001 (parts of 1, relative).
+Tolerances. A slice may lie off the regular grid by at most 5 % of the slice distance, or 0.05 mm where that is more
+(scanners round positions to 0.1 mm). The stack may lean by at most 0.001 mm per mm against the slices' normal.
+Direction cosines and pixel sizes of all slices agree within 0.001 (parts of 1, relative).
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from medai.imageio.sitk_bridge import LPS_TO_RAS, SHEAR_TOLERANCE
 _AGREEMENT = 1e-3
 _OFF_GRID_FRACTION = 0.05
 _OFF_GRID_MM = 0.05
+_REGULARISE = "Load it in 3D Slicer with Acquisition Geometry Regularization, and save the volume as .nrrd."
 _IN_SLICER = "Load it in 3D Slicer's DICOM module, look at it, and save the volume as .nrrd."
 
 
 def ordered_stack(slices: list[DicomSlice]) -> tuple[list[DicomSlice], Affine]:
     """The slices in order along their normal, and ijk -> RAS (mm) of the volume that they form.
 
-    Raises GeometryError that names the cause and the files for: multi-frame and mosaic files, slices without a position,
-    different sizes, pixel sizes or orientations, several images of one place (4D), missing slices, variable spacing, and
-    a tilted gantry.
+    Raises GeometryError that names the cause and the files for: multi-frame and mosaic files, slices without a
+    position, different sizes, pixel sizes or orientations, several images of one place (4D), missing slices,
+    variable spacing, and a tilted gantry.
     """
     where = f"The DICOM series in '{slices[0].file.parent}'"
     _refuse_several_frames(slices, where)
@@ -133,7 +134,7 @@ def _step(slices: list[DicomSlice], heights: np.ndarray, normal: np.ndarray, whe
         _fail(
             where,
             f"was taken with a tilted gantry: the stack leans by {degrees:.1f} degrees against its slices",
-            "Load it in 3D Slicer, which regularises the volume (Acquisition Geometry Regularization), and save it as .nrrd.",
+            _REGULARISE,
         )
     line = positions[0] + np.arange(len(slices))[:, None] * step
     wobble = np.linalg.norm(positions - line, axis=1)
@@ -157,12 +158,12 @@ def _refuse_irregular(slices: list[DicomSlice], steps: np.ndarray, where: str) -
         a, b = slices[wide[0]], slices[wide[0] + 1]
         _fail(
             where,
-            f"lacks {missing} slice(s): between '{a.file.name}' and '{b.file.name}' lie {steps[wide[0]]:.2f} mm instead of "
-            f"{usual:.2f} mm",
+            f"lacks {missing} slice(s): between '{a.file.name}' and '{b.file.name}' lie {steps[wide[0]]:.2f} mm "
+            f"instead of {usual:.2f} mm",
             "Export the whole series again from its source.",
         )
     _fail(
         where,
         f"has a variable spacing of its slices: {steps.min():.2f} to {steps.max():.2f} mm, usually {usual:.2f} mm",
-        "Load it in 3D Slicer, which regularises the volume (Acquisition Geometry Regularization), and save it as .nrrd.",
+        _REGULARISE,
     )

@@ -35,7 +35,7 @@ _FRAME_TAGS = {
 
 @dataclass(frozen=True)
 class DicomSlice:
-    """One file of a series. `size` is (i, j); `position` (mm, LPS) and `orientation` (6 cosines) are None where absent."""
+    """One file of a series. `size` is (i, j); `position` (mm, LPS), `orientation` (6 cosines): None where absent."""
 
     file: Path
     series: str
@@ -48,7 +48,7 @@ class DicomSlice:
     position: tuple[float, ...] | None
     orientation: tuple[float, ...] | None
     spacing: tuple[float, ...] | None
-    thickness_mm: float | None
+    thickness_mm: float
     slope: float
     intercept: float
     other_object: str = ""
@@ -79,7 +79,7 @@ def read_headers(files: list[Path]) -> list[DicomSlice]:
 
 
 def read_header(file: Path) -> DicomSlice | None:
-    """The header of one DICOM file; None where GDCM cannot read it. An object without an image has `other_object` set."""
+    """The header of one DICOM file, None where GDCM cannot read it; `other_object` is set where it is no image."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
@@ -106,23 +106,29 @@ def read_header(file: Path) -> DicomSlice | None:
         description=text("0008|103e"),
         modality=text("0008|0060"),
         size=(int(size[0]), int(size[1])),
-        frames=int(_numbers(text("0028|0008"), 1, (1.0,))[0]),
+        frames=int(_first(text("0028|0008")) or 1),
         components=reader.GetNumberOfComponents(),
         position=_numbers(text("0020|0032"), 3),
         orientation=_numbers(text("0020|0037"), 6),
         spacing=_numbers(text("0028|0030"), 2),
-        thickness_mm=(_numbers(text("0018|0088"), 1) or _numbers(text("0018|0050"), 1) or (None,))[0],
-        slope=_numbers(text("0028|1053"), 1, (1.0,))[0],
-        intercept=_numbers(text("0028|1052"), 1, (0.0,))[0],
+        thickness_mm=_first(text("0018|0088")) or _first(text("0018|0050")),
+        slope=_first(text("0028|1053"), 1.0),
+        intercept=_first(text("0028|1052"), 0.0),
         other_object=next((name for prefix, name in OTHER_OBJECTS.items() if sop_class.startswith(prefix)), ""),
         frame_tags={name: text(tag) for tag, name in _FRAME_TAGS.items() if text(tag)},
     )
 
 
-def _numbers(text: str, count: int, default: tuple[float, ...] | None = None) -> tuple[float, ...] | None:
-    """`count` decimal numbers separated by backslashes; the default where the text is not that."""
+def _numbers(text: str, count: int) -> tuple[float, ...] | None:
+    """`count` decimal numbers separated by backslashes; None where the text is not that."""
     try:
         values = tuple(float(part) for part in text.split("\\"))
     except ValueError:
-        return default
-    return values if len(values) == count else default
+        return None
+    return values if len(values) == count else None
+
+
+def _first(text: str, default: float = 0.0) -> float:
+    """One decimal number; the default where the text is none."""
+    values = _numbers(text, 1)
+    return default if values is None else values[0]

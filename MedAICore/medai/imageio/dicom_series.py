@@ -19,9 +19,9 @@ __all__ = ["is_dicom", "read_dicom", "select_series"]
 def read_dicom(path: Path) -> Image:
     """The volume of a folder that holds one series, or of the series to which one file belongs.
 
-    Voxels are in the modality's units (rescale slope and intercept of each slice applied: HU, SUV-able Bq/mL). Files of other
-    kinds in the folder are passed over. Raises FileFormatError (no DICOM), InputError (colour, no image) and GeometryError
-    (several series, or not one regular stack: see `ordered_stack`).
+    Voxels are in the modality's units (rescale slope and intercept of each slice applied: HU, SUV-able Bq/mL). Files
+    of other kinds in the folder are passed over. Raises FileFormatError (no DICOM), InputError (colour, no image)
+    and GeometryError (several series, or not one regular stack: see `ordered_stack`).
     """
     slices, matrix = ordered_stack(select_series(path))
     first = slices[0]
@@ -32,7 +32,7 @@ def read_dicom(path: Path) -> Image:
 
 
 def select_series(path: Path) -> list[DicomSlice]:
-    """The slices, in no order, of the only image series in a folder, or of the series that the file `path` belongs to."""
+    """The slices (in no order) of a folder's only image series, or of the series that the file `path` belongs to."""
     wanted = None
     if path.is_file():
         wanted = _header_of_image(path)
@@ -79,10 +79,12 @@ def _listed(headers: list[DicomSlice]) -> str:
     groups: dict[str, list[DicomSlice]] = {}
     for header in headers:
         groups.setdefault(header.series, []).append(header)
-    return "; ".join(
-        f"'{group[0].description or 'no description'}' ({group[0].modality}, {len(group)} files, e.g. {group[0].file.name})"
-        for group in groups.values()
-    )
+    texts = []
+    for group in groups.values():
+        first = group[0]
+        title = first.description or "no description"
+        texts.append(f"'{title}' ({first.modality}, {len(group)} files, e.g. {first.file.name})")
+    return "; ".join(texts)
 
 
 def _voxels(slices: list[DicomSlice]) -> Array:

@@ -13,8 +13,8 @@ LARGEST_FILLED_FRACTION = 0.01
 def finite_or_filled(image: Image) -> tuple[Image, list[str]]:
     """The image without NaN and infinite voxels, and warnings for a person.
 
-    Up to 1 % of a channel's voxels (padding of clinical images) is filled with the channel's lowest finite value, with a
-    warning; more raises InputError. Integer images come back as they are.
+    Up to 1 % of a channel's voxels (padding of clinical images) is filled with the channel's lowest finite value,
+    with a warning; more raises InputError. Integer images come back as they are.
     """
     if image.array.dtype.kind not in "fc":
         return image, []

@@ -23,8 +23,8 @@ from medai.labels import LabelScheme
 def read_label_map(path: Path | str) -> tuple[Image, LabelScheme | None]:
     """A label map (uint8, uint16 or uint32; 1, k, j, i) and its scheme; the scheme is None but for .seg.nrrd.
 
-    Several layers of a .seg.nrrd are merged; InputError names the segments where they overlap, and is raised for voxels that
-    are not whole numbers of at least 0. File errors are those of `read_image`.
+    Several layers of a .seg.nrrd are merged; InputError names the segments where they overlap, and is raised for
+    voxels that are not whole numbers of at least 0. File errors are those of `read_image`.
     """
     path = Path(path)
     if image_suffix(path) == SEGMENTATION and path.is_file():
@@ -34,11 +34,11 @@ def read_label_map(path: Path | str) -> tuple[Image, LabelScheme | None]:
 
 
 def write_label_map(path: Path | str, image: Image, scheme: LabelScheme) -> None:
-    """Write a one-channel integer label map, whole or not at all, by its suffix: .seg.nrrd, .nii.gz, .nii, .nrrd or .mha.
+    """Write a one-channel integer label map by its suffix: .seg.nrrd, .nii.gz, .nii, .nrrd or .mha.
 
-    A .seg.nrrd holds each label of `scheme` as a segment (empty where it has no voxels), all in one layer, with the voxel
-    values as label values; the other formats hold the values alone. Raises InputError (voxels that are no label of the
-    scheme) and OutputError.
+    A .seg.nrrd holds each label of `scheme` as a segment (empty where it has no voxels), all in one layer, with the
+    voxel values as label values; the other formats hold the values alone. Raises InputError (voxels that are no
+    label of the scheme) and OutputError.
     """
     path = Path(path)
     suffix = writable_suffix(path, LABEL_MAP_WRITABLE)

@@ -134,7 +134,7 @@ def _header(
 
 
 def _quaternion_matrix(quaternion: tuple[float, ...], pixdim: tuple[float, ...]) -> Affine:
-    """The qform (method 2 of nifti1.h): rotation by the unit quaternion (a, b, c, d), spacing, handedness in pixdim[0]."""
+    """The qform (method 2 of nifti1.h): a unit quaternion's rotation, spacing, handedness in pixdim[0]."""
     b, c, d = quaternion[:3]
     a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
     rotation = np.array(

@@ -27,9 +27,9 @@ _FORMATS = f"Give {', '.join(READABLE)}, a DICOM folder, or one DICOM file of a 
 def read_image(path: Path | str) -> Image:
     """Read a 3D image with one channel: NIfTI, NRRD, MetaImage, or a DICOM series (its folder, or one file of it).
 
-    Voxels keep the file's type (stored scaling is applied), axes (1, k, j, i); 2D images get k = 1. `name` is the file's
-    or folder's. Raises FileFormatError (missing, not an image, damaged), GeometryError (sheared, 4D, irregular DICOM series)
-    and InputError (colour, vectors, complex numbers).
+    Voxels keep the file's type (stored scaling is applied), axes (1, k, j, i); 2D images get k = 1. `name` is the
+    file's or folder's. Raises FileFormatError (missing, not an image, damaged), GeometryError (sheared, 4D,
+    irregular DICOM series) and InputError (colour, vectors, complex numbers).
     """
     path = Path(path)
     check_readable(path)
@@ -134,8 +134,8 @@ def _scalar_3d(image: sitk.Image, path: Path) -> sitk.Image:
 def _nifti_matrix(path: Path, header: NiftiHeader, itk: Affine) -> Affine:
     """The matrix of a NIfTI image: ITK's choice, as Slicer shows it; refused where the header's sform is sheared.
 
-    A header may hold two matrices. ITK prefers a sform in scanner coordinates, else the qform where both are valid; where
-    they differ the choice is logged, so that a person who compares with another viewer can find out why.
+    A header may hold two matrices. ITK prefers a sform in scanner coordinates, else the qform where both are valid;
+    where they differ the choice is logged, so that a person who compares with another viewer can find out why.
     """
     if len(header.shape) >= 3 and is_sheared(header.matrix):
         raise _sheared(path)

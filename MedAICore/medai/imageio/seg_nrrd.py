@@ -144,7 +144,7 @@ def merge_layers(
         named = "; ".join(f"'{a}' and '{b}'" for a, b in sorted(overlaps))
         raise InputError(
             f"'{path}' has segments that overlap, which a label map cannot hold: {named}.",
-            "Remove the overlap in 3D Slicer's Segment Editor (Masking: overwrite other segments), or save fewer segments.",
+            "Remove the overlap in 3D Slicer's Segment Editor (Masking, overwrite other segments), or save fewer.",
         )
     return merged, scheme
 
@@ -164,7 +164,7 @@ def _scheme(segments: list[FileSegment]) -> LabelScheme:
 def _map_values(
     layer: np.ndarray[Any, Any], mapping: Mapping[int, int], dtype: np.dtype[Any], path: str
 ) -> np.ndarray[Any, Any]:
-    """The layer's values replaced by those of the scheme; a value that no segment names becomes background, as in Slicer."""
+    """The layer with the scheme's values; a value that no segment names becomes background, as in Slicer."""
     low, high = int(layer.min()), int(layer.max())
     if low < 0 or high > 65535:
         raise InputError(f"'{path}' holds label values from {low} to {high}.", "Use 0 to 65535.")

@@ -19,7 +19,8 @@ _log = logging.getLogger(__name__)
 def write_image(path: Path | str, image: Image) -> None:
     """Write a one-channel image by its suffix: .nii.gz, .nii, .nrrd or .mha. An existing file is replaced.
 
-    The geometry is the image's own. Raises OutputError (folder, permission, full disk, suffix), with nothing left behind.
+    The geometry is the image's own. Raises OutputError (folder, permission, full disk, suffix), with nothing left
+    behind.
     """
     path = Path(path)
     suffix = writable_suffix(path, WRITABLE)

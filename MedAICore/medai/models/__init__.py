@@ -1,0 +1,18 @@
+"""Model packages: a card (model.json) and safetensors, as data. Opening one never runs code (docs/model-format.md)."""
+
+from medai.models.library import install, list_models, open_model, remove, shipped_folder, user_folder, verify
+from medai.models.package import ModelPackage
+from medai.models.writing import UNWRITTEN_WEIGHTS, write_package
+
+__all__ = [
+    "UNWRITTEN_WEIGHTS",
+    "ModelPackage",
+    "install",
+    "list_models",
+    "open_model",
+    "remove",
+    "shipped_folder",
+    "user_folder",
+    "verify",
+    "write_package",
+]
