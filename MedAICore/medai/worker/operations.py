@@ -1,0 +1,131 @@
+"""The operations that this version's worker serves. Each imports what it needs when it runs: `hello` must not wait."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+from medai.config.requests import (
+    Device,
+    DeviceInfo,
+    ModelEntry,
+    ModelsList,
+    NoArgs,
+    SegmentArgs,
+    SegmentValue,
+    WarmModel,
+    WorkerInfo,
+)
+from medai.machine import MIB, process_memory_mb, processor_name, system_memory_mb
+from medai.process_identity import ProcessIdentity
+from medai.worker.run import Operation, Run
+
+
+def device_info(args: NoArgs, run: Run) -> DeviceInfo:
+    """What can compute here, best first, and the state of this worker. Loads torch, where it is installed."""
+    try:
+        import torch
+    except ImportError:
+        version, accelerators = None, []
+    else:
+        version, accelerators = str(torch.__version__), _accelerators(torch)
+    cpu = Device("cpu", "cpu", processor_name(), *system_memory_mb())
+    worker = WorkerInfo(
+        ProcessIdentity.current().pid, process_memory_mb(), run.models.budget_mb, platform.python_version(), version
+    )
+    return DeviceInfo((*accelerators, cpu), worker, run.models.entries(), tuple(OPERATIONS_SERVED))  # type: ignore[arg-type]
+
+
+def models_list(args: NoArgs, run: Run) -> ModelsList:
+    """The installed model packages."""
+    from medai.models import list_models
+
+    return ModelsList(
+        tuple(
+            ModelEntry(p.card.id, p.card.version, p.card.title, p.card.task, str(p.root), p.source == "shipped")
+            for p in list_models()
+        )
+    )
+
+
+def segment(args: SegmentArgs, run: Run) -> SegmentValue:
+    """Segment the images with a model that stays loaded."""
+    from medai import segment as use_case
+    from medai.inference import choose_device
+    from medai.models import open_model
+
+    root = _locate(args.model)
+    images = [run.take(ref) for ref in args.images]
+    device = choose_device(args.config.device)
+
+    def load() -> tuple[Any, WarmModel]:
+        package = open_model(root)
+        model = use_case.load_model(package, device)
+        return model, WarmModel(package.card.id, package.card.version, str(device), _memory_mb(model))
+
+    key: Hashable = (root, _files_signature(root), str(device))
+    warm = run.models.get(key, load)
+    result = use_case.run(args.config, images, warm.model, run.progress, run.cancelled)
+    started_s = time.perf_counter()
+    label_map = run.put(result.label_map)
+    seconds = {**result.seconds, "load_model": warm.seconds, "write": time.perf_counter() - started_s}
+    return SegmentValue(
+        label_map,
+        tuple(result.scheme),
+        warm.entry,
+        seconds,
+        result.peak_memory_mb,
+        result.engine,
+        result.precision,
+        _statistics(result.label_map, result.scheme, images[0]),
+        tuple(result.warnings),
+    )
+
+
+OPERATIONS_SERVED: dict[str, Operation] = {
+    "device.info": device_info,
+    "models.list": models_list,
+    "segment": segment,
+}
+
+
+def _accelerators(torch: Any) -> list[Device]:
+    devices = []
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            free, total = torch.cuda.mem_get_info(index)
+            devices.append(Device(f"cuda:{index}", "cuda", torch.cuda.get_device_name(index), total / MIB, free / MIB))
+    if torch.backends.mps.is_available():
+        total = torch.mps.recommended_max_memory()
+        free = total - torch.mps.driver_allocated_memory()
+        devices.append(Device("mps", "mps", f"{processor_name()} (GPU)", total / MIB, free / MIB))
+    return devices
+
+
+def _locate(model: str) -> Path:
+    """The folder or .medai file of a model that is named by id or by path."""
+    from medai.models import list_models
+
+    for package in list_models():
+        if package.card.id == model:
+            return package.root.resolve()
+    return Path(model).resolve() if Path(model).exists() else Path(model)
+
+
+def _files_signature(root: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, sizes and times of a package's files: another signature means that it was installed anew."""
+    files = sorted(root.iterdir()) if root.is_dir() else [root]
+    found = [(file, file.stat()) for file in files if file.is_file()]
+    return tuple((file.name, status.st_size, status.st_mtime_ns) for file, status in found)
+
+
+def _memory_mb(model: Any) -> float:
+    """What the networks of a loaded model take, MiB."""
+    import torch
+
+    networks = [value for value in vars(model).values() if isinstance(value, torch.nn.Module)]
+    tensors = [t for network in networks for t in (*network.parameters(), *network.buffers())]
+    return sum(t.numel() * t.element_size() for t in tensors) / MIB
