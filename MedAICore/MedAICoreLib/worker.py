@@ -1,0 +1,50 @@
+"""The one worker of this Slicer process, shared by MedAI's modules."""
+
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+
+from medai.client import ChildProcessTransport, Client
+from MedAICoreLib.settings import Settings
+
+
+class WorkerHandle:
+    """Owns the client: makes it at the first use, with the interpreter of the settings, and ends it with Slicer.
+
+    `makeTransport` gives the transport of a new client; tests put another one in.
+    """
+
+    def __init__(self, makeTransport: Callable[[], Any]) -> None:
+        self._makeTransport = makeTransport
+        self._client: Client | None = None
+
+    @property
+    def client(self) -> Client:
+        """The client; its worker process starts with the first request."""
+        if self._client is None:
+            self._client = Client(self._makeTransport())
+        return self._client
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a client, so something to poll and to close."""
+        return self._client is not None
+
+    def close(self) -> None:
+        """End the worker with its processes and files; the next use starts a new one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+_shared: "WorkerHandle | None" = None
+
+
+def sharedWorker() -> WorkerHandle:
+    """The worker that all modules use; it ends when Slicer quits."""
+    global _shared
+    if _shared is None:
+        _shared = WorkerHandle(lambda: ChildProcessTransport(Settings().interpreter()))
+        slicer.app.connect("aboutToQuit()", _shared.close)
+    return _shared

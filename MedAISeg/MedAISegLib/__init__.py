@@ -1,0 +1,1 @@
+"""Widget, logic and parameters of the MedAI Segmentation module."""

@@ -1,0 +1,238 @@
+"""Nodes to requests and back, without Qt and without dialogs: usable from scripts, tests and the panel alike."""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from medai.config.model_card import ModelCard
+from medai.config.requests import DeviceInfo, LabelFound
+from medai.config.segment import SegmentConfig
+from medai.image import Roi
+from medai.memory import estimate_mb
+from medai.mrml import OverwritePolicy, create_surfaces
+from MedAISegLib.parameters import MedAISegParameterNode
+from MedAISegLib.run import SegmentationRequest, SegmentationRun
+
+
+class MedAISegLogic(ScriptedLoadableModuleLogic):
+    """A queue of runs that `advance` moves on, a slice of work per call.
+
+    `worker`: `MedAICoreLib.worker.WorkerHandle` (default: the one that all modules share). A script may use it so::
+
+        logic = MedAISegLogic()
+        run = logic.enqueue(
+            SegmentationRequest(volume.GetID(), volume.GetName(), model="hippocampus-mr", modelId="hippocampus-mr")
+        )
+        while logic.advance():
+            slicer.app.processEvents()
+        print(run.state, run.result or run.error)
+    """
+
+    def __init__(self, worker: Any = None) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        if worker is None:
+            from MedAICoreLib.worker import sharedWorker
+
+            worker = sharedWorker()
+        self._worker = worker
+        self._waiting: deque[SegmentationRun] = deque()
+        self._active: SegmentationRun | None = None
+        self.onRunChanged: Callable[[SegmentationRun], None] | None = None
+
+    def getParameterNode(self) -> MedAISegParameterNode:
+        """The scene's parameter node of this module."""
+        return MedAISegParameterNode(super().getParameterNode())
+
+    # Runs
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is active or waiting."""
+        return self._active is not None or bool(self._waiting)
+
+    @property
+    def activeRun(self) -> SegmentationRun | None:
+        """The run that is computed now."""
+        return self._active
+
+    @property
+    def waitingRuns(self) -> list[SegmentationRun]:
+        """The runs that come after it, first come first."""
+        return list(self._waiting)
+
+    def enqueue(self, request: SegmentationRequest) -> SegmentationRun:
+        """Put a run at the end of the queue."""
+        runId = uuid.uuid4().hex[:12]
+        run = SegmentationRun(
+            runId, request, slicer.mrmlScene, self._worker.client, self._writeTable, self._onRunChanged
+        )
+        self._waiting.append(run)
+        return run
+
+    def advance(self) -> bool:
+        """Do a slice of work; whether there is more. The panel calls it from a timer."""
+        if self._worker.started:
+            self._worker.client.poll()
+        if self._active is None and self._waiting:
+            self._active = self._waiting.popleft()
+        if self._active is not None:
+            self._active.advance()
+            if self._active is not None and self._active.ended:
+                self._active = None
+        return self.busy or (self._worker.started and self._worker.client.busy)
+
+    def cancelActive(self) -> None:
+        """Stop the run that is computed; the waiting ones go on."""
+        run = self._active or (self._waiting.popleft() if self._waiting else None)
+        if run is not None:
+            run.cancel()
+
+    def cancelAll(self) -> None:
+        """Stop everything at once; nothing of it reaches the scene any more."""
+        runs = [self._active] if self._active is not None else []
+        runs += list(self._waiting)
+        self._active = None
+        self._waiting.clear()
+        for run in runs:
+            run.drop()
+
+    def requestDevices(self, onDevices: Callable[[list[dict[str, Any]]], None]) -> None:
+        """Ask the worker what can compute; `onDevices` gets {id, kind, name, free_mb} each."""
+
+        def onResult(info: DeviceInfo) -> None:
+            onDevices([{"id": d.id, "kind": d.kind, "name": d.name, "free_mb": d.free_mb} for d in info.devices])
+
+        self._worker.client.request("device.info", on_result=onResult)
+
+    def _onRunChanged(self, run: SegmentationRun) -> None:
+        # The queue moves on first, so that whoever is told sees the state after the end of this run.
+        if run.ended and run is self._active:
+            self._active = None
+        if self.onRunChanged is not None:
+            self.onRunChanged(run)
+
+    # Requests
+
+    def problem(self, parameters: MedAISegParameterNode, card: ModelCard | None) -> str:
+        """Why a run cannot start with these values, for a person; empty where it can."""
+        if card is None:
+            return _("Choose a model.")
+        volume = parameters.inputVolume
+        if volume is None:
+            return _("Choose a volume.")
+        data = volume.GetImageData()
+        if data is None or data.GetNumberOfPoints() == 0:
+            return _("The volume '{name}' has no voxels.").format(name=volume.GetName())
+        if len(card.inputs) > 1:
+            return _("This model needs {count} images ({names}), this panel gives one.").format(
+                count=len(card.inputs), names=", ".join(spec.name for spec in card.inputs)
+            )
+        if min(data.GetDimensions()) < 2 and card.patch[0] > 1:
+            return _("'{name}' is a single slice, this model needs a 3D image.").format(name=volume.GetName())
+        return ""
+
+    def requestFromParameters(
+        self, parameters: MedAISegParameterNode, card: ModelCard, location: str
+    ) -> SegmentationRequest:
+        """What the panel's values ask for; the ROI is mapped into the volume's own coordinates."""
+        volume = parameters.inputVolume
+        config = SegmentConfig(
+            device=parameters.device or "auto",
+            precision=parameters.precision.value,
+            tta=parameters.mirror,
+            roi=roiInVolume(parameters.roi, volume) if parameters.roi else None,
+            labels=tuple(parameters.labels.splitlines()),
+            keep_largest=parameters.keepLargest,
+        )
+        return SegmentationRequest(
+            volume.GetID(),
+            volume.GetName(),
+            model=location,
+            modelId=card.id,
+            segmentationId=parameters.segmentation.GetID() if parameters.segmentation else "",
+            overwrite=OverwritePolicy(parameters.overwrite.value),
+            config=config,
+        )
+
+    def memoryEstimateMb(self, card: ModelCard, volume: Any) -> float | None:
+        """Memory that a run on this volume needs beyond the model and its libraries; None without a volume."""
+        data = volume.GetImageData() if volume else None
+        if data is None or data.GetNumberOfPoints() == 0:
+            return None
+        spacing = volume.GetSpacing()[::-1]
+        return float(estimate_mb(card, data.GetDimensions()[::-1], spacing))
+
+    # Results
+
+    def showSurfaces(self, segmentation: Any, shown: bool) -> None:
+        """Make the surfaces of all segments and show them in 3D, or hide them."""
+        if shown:
+            create_surfaces(segmentation)
+        if segmentation.GetDisplayNode() is None:
+            segmentation.CreateDefaultDisplayNodes()
+        segmentation.GetDisplayNode().SetVisibility3D(shown)
+
+    def _writeTable(self, scene: Any, volume: Any, segmentation: Any, statistics: tuple[LabelFound, ...]) -> str:
+        """Volume and mean intensity per structure in a table node, one for each segmentation; gives its ID."""
+        table = segmentation.GetNodeReference("MedAI.table")
+        if table is None:
+            table = scene.AddNewNodeByClass("vtkMRMLTableNode", f"{segmentation.GetName()} volumes")
+            segmentation.SetNodeReferenceID("MedAI.table", table.GetID())
+        table.RemoveAllColumns()
+        columns = (
+            (vtk.vtkStringArray(), _("Structure"), [entry.name for entry in statistics]),
+            (vtk.vtkDoubleArray(), _("Volume (mL)"), [entry.volume_ml for entry in statistics]),
+            (vtk.vtkDoubleArray(), _("Mean intensity"), [_orNan(entry.mean) for entry in statistics]),
+        )
+        for column, name, values in columns:
+            column.SetName(name)
+            for value in values:
+                column.InsertNextValue(value)
+            table.AddColumn(column)
+        table.SetAttribute("MedAI.volume", volume.GetName())
+        return str(table.GetID())
+
+
+def _orNan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def roiInVolume(roiNode: Any, volume: Any) -> Roi:
+    """The ROI of a markups node in the coordinates of the volume (its parent transform taken off), RAS mm.
+
+    Between linear transforms a rotated box stays one; under a warp the box around the eight moved corners is taken.
+    """
+    toWorld = vtk.vtkMatrix4x4()
+    toWorld.DeepCopy(roiNode.GetObjectToWorldMatrix())
+    axes = np.array([[toWorld.GetElement(r, c) for c in range(4)] for r in range(4)])
+    half = np.array(roiNode.GetSize()) / 2
+    signs = np.array([(a, b, c) for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)])
+    world = (np.c_[signs * half, np.ones(8)] @ axes.T)[:, :3]
+    between = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, volume.GetParentTransformNode(), between)
+    corners = np.array([between.TransformPoint(point) for point in world])
+    sides = [corners[4] - corners[0], corners[2] - corners[0], corners[1] - corners[0]]
+    lengths = [float(np.linalg.norm(side)) for side in sides]
+    if _isBox(corners, sides, lengths):
+        unit = np.array([side / length for side, length in zip(sides, lengths)]).T
+        return Roi(tuple(corners.mean(axis=0)), tuple(lengths), tuple(unit.reshape(9)))
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    return Roi(tuple((low + high) / 2), tuple(high - low))
+
+
+def _isBox(corners: np.ndarray, sides: list[np.ndarray], lengths: list[float]) -> bool:
+    """Whether the eight corners still span a box with right angles."""
+    if min(lengths) <= 0:
+        return False
+    unit = np.array([side / length for side, length in zip(sides, lengths)])
+    far = corners[0] + sides[0] + sides[1] + sides[2]
+    return bool(np.abs(unit @ unit.T - np.eye(3)).max() < 1e-3 and np.abs(far - corners[7]).max() < 1e-2)

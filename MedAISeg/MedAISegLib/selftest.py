@@ -1,0 +1,203 @@
+"""The module's self-test: the same in Slicer (Reload and Test, ctest) and outside of it. Needs no torch and no files."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
+
+from medai.config.model_card import load_card
+from medai.image import Image
+from medai.mrml import volume_from_image
+from MedAICoreLib.worker import WorkerHandle
+from MedAISegLib import standin_worker
+from MedAISegLib.logic import MedAISegLogic, roiInVolume
+from MedAISegLib.run import RunState
+
+SPACING_IJK = (0.8, 1.1, 2.5)
+SHAPE_KJI = (14, 31, 37)
+
+
+class MedAISegTest(ScriptedLoadableModuleTest):
+    """Runs the module's logic on a bright ball, with a worker that thresholds."""
+
+    def setUp(self):
+        """An empty scene, a model that needs no network, a logic of its own."""
+        slicer.mrmlScene.Clear(0)
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.model = standin_worker.writeModel(self.folder)
+        self.worker = WorkerHandle(standin_worker.makeTransport)
+        self.addCleanup(self.worker.close)
+        self.logic = MedAISegLogic(worker=self.worker)
+
+    def runTest(self):
+        """All tests, one after the other, each in a scene of its own."""
+        for name in sorted(name for name in dir(self) if name.startswith("test_")):
+            self.setUp()
+            getattr(self, name)()
+            self.doCleanups()
+
+    def test_segments_lie_on_the_voxels_under_each_kind_of_transform(self):
+        for kind in ("none", "linear", "thin-plate"):
+            for leftHanded in (False, True):
+                slicer.mrmlScene.Clear(0)
+                volume = self.ballVolume(leftHanded)
+                transform = self.transform(kind)
+                volume.SetAndObserveTransformNodeID(transform.GetID() if transform else None)
+                run = self.segment(volume)
+                self.assertEqual(run.state, RunState.DONE, run.error)
+                segmentation = slicer.mrmlScene.GetNodeByID(run.result.segmentationId)
+                self.assertEqual(segmentation.GetTransformNodeID(), volume.GetTransformNodeID())
+                self.assertEqual(run.result.warnings, ())
+                expected = slicer.util.arrayFromVolume(volume)
+                for label, wanted in (("ball", (expected > 100) & (expected <= 200)), ("core", expected > 200)):
+                    found = self.segmentArray(segmentation, label, volume)
+                    self.assertEqual(int((found != wanted).sum()), 0, f"{label}, {kind}, left-handed {leftHanded}")
+
+    def test_table_and_run_details_are_written(self):
+        volume = self.ballVolume()
+        run = self.segment(volume)
+        segmentation = slicer.mrmlScene.GetNodeByID(run.result.segmentationId)
+        table = slicer.mrmlScene.GetNodeByID(run.result.tableId)
+        self.assertEqual(segmentation.GetName(), "ball volume segmentation")
+        self.assertTrue(segmentation.GetAttribute("MedAI.model").startswith(standin_worker.MODEL_ID))
+        voxels = int((slicer.util.arrayFromVolume(volume) > 200).sum())
+        expected = voxels * SPACING_IJK[0] * SPACING_IJK[1] * SPACING_IJK[2] / 1000
+        self.assertAlmostEqual(float(table.GetCellText(1, 1)), expected, places=4)
+        self.assertEqual(table.GetCellText(1, 0), "core")
+
+    def test_rerun_keeps_the_segment_of_the_person(self):
+        volume = self.ballVolume()
+        first = self.segment(volume)
+        segmentation = slicer.mrmlScene.GetNodeByID(first.result.segmentationId)
+        painted = np.zeros(SHAPE_KJI, np.uint8)
+        painted[3:6, 4:9, 5:12] = 1
+        segmentId = segmentation.GetSegmentation().AddEmptySegment("mine", "mine")
+        slicer.util.updateSegmentBinaryLabelmapFromArray(painted, segmentation, segmentId, volume)
+        second = self.segment(volume, segmentation)
+        self.assertEqual(second.state, RunState.DONE, second.error)
+        self.assertEqual(second.result.segmentationId, first.result.segmentationId)
+        self.assertEqual(second.result.tableId, first.result.tableId)
+        self.assertTrue(np.array_equal(self.segmentArray(segmentation, "mine", volume), painted.astype(bool)))
+        self.assertEqual(segmentation.GetSegmentation().GetNumberOfSegments(), 3)
+
+    def test_a_volume_removed_in_the_run_gives_an_error_and_no_node(self):
+        volume = self.ballVolume()
+        run = self.logic.enqueue(self.request(volume))
+        self.logic.advance()
+        slicer.mrmlScene.RemoveNode(volume)
+        self.finish()
+        self.assertEqual(run.state, RunState.FAILED)
+        self.assertIn("no longer in the scene", run.error.message)
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"), 0)
+        self.assertEqual(self.sessionFiles(), [])
+
+    def test_a_volume_moved_in_the_run_is_not_misplaced(self):
+        volume = self.ballVolume()
+        run = self.logic.enqueue(self.request(volume))
+        self.logic.advance()
+        volume.SetOrigin(1, 2, 3)
+        self.finish()
+        self.assertEqual(run.state, RunState.FAILED)
+        self.assertIn("moved", run.error.message)
+
+    def test_cancel_leaves_the_scene_and_no_file(self):
+        volume = self.ballVolume()
+        run = self.logic.enqueue(self.request(volume))
+        self.logic.advance()
+        self.logic.cancelActive()
+        self.finish()
+        self.assertEqual(run.state, RunState.CANCELLED)
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"), 0)
+        self.assertEqual(self.sessionFiles(), [])
+
+    def test_runs_queue(self):
+        volumes = [self.ballVolume(), self.ballVolume()]
+        runs = [self.logic.enqueue(self.request(volume)) for volume in volumes]
+        self.finish()
+        self.assertEqual([run.state for run in runs], [RunState.DONE, RunState.DONE])
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"), 2)
+
+    def test_region_is_mapped_through_both_transforms(self):
+        volume = self.ballVolume()
+        volume.SetAndObserveTransformNodeID(self.transform("linear").GetID())
+        roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "region")
+        roi.SetSize(10, 12, 14)
+        roi.SetCenter(5, 6, 7)
+        between = vtk.vtkGeneralTransform()
+        slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, volume.GetParentTransformNode(), between)
+        found = roiInVolume(roi, volume)
+        self.assertTrue(np.allclose(found.center_ras, between.TransformPoint((5, 6, 7)), atol=1e-6))
+        self.assertTrue(np.allclose(sorted(found.size_mm), (10, 12, 14), atol=1e-6))
+
+    # What the tests are made of
+
+    def ballVolume(self, leftHanded=False):
+        """A ball of 150 with a core of 250 on an oblique, anisotropic grid."""
+        a, b = np.cos(0.4), np.sin(0.4)
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.array([[a, -b, 0], [b, a, 0], [0, 0, 1]]) * SPACING_IJK
+        if leftHanded:
+            matrix[:3, 0] *= -1
+        matrix[:3, 3] = (-11.0, 5.0, 3.0)
+        k, j, i = np.indices(SHAPE_KJI)
+        distance = np.sqrt(((k - 7) * 2.5) ** 2 + ((j - 15) * 1.1) ** 2 + ((i - 18) * 0.8) ** 2)
+        voxels = np.where(distance < 10, 150, 10) + np.where(distance < 5, 100, 0)
+        return volume_from_image(slicer.mrmlScene, Image(voxels[None].astype(np.int16), matrix), "ball volume")
+
+    def transform(self, kind):
+        """A parent transform of this kind, or None."""
+        if kind == "none":
+            return None
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", kind)
+        if kind == "linear":
+            transform = vtk.vtkTransform()
+            transform.RotateWXYZ(33, 1, 2, 3)
+            transform.Translate(7, -8, 9)
+        else:
+            source, target = vtk.vtkPoints(), vtk.vtkPoints()
+            for corner in range(8):
+                point = [60.0 * (corner >> axis & 1) - 30 for axis in range(3)]
+                source.InsertNextPoint(point)
+                target.InsertNextPoint([c + 3.0 * ((corner + axis) % 3) for axis, c in enumerate(point)])
+            transform = vtk.vtkThinPlateSplineTransform()
+            transform.SetSourceLandmarks(source)
+            transform.SetTargetLandmarks(target)
+            transform.SetBasisToR()
+        node.SetAndObserveTransformToParent(transform)
+        return node
+
+    def request(self, volume, segmentation=None):
+        """What the panel asks for with its default values."""
+        parameters = self.logic.getParameterNode()
+        parameters.inputVolume = volume
+        parameters.segmentation = segmentation
+        return self.logic.requestFromParameters(parameters, load_card(self.model), str(self.model))
+
+    def segment(self, volume, segmentation=None):
+        """Run to the end."""
+        run = self.logic.enqueue(self.request(volume, segmentation))
+        self.finish()
+        return run
+
+    def finish(self):
+        """Advance until nothing is left to do; a hundred thousand slices are far more than any of these runs needs."""
+        for _count in range(100_000):
+            if not self.logic.advance():
+                return
+        self.fail("The run did not end.")
+
+    def sessionFiles(self):
+        """Array files that are left in the session folder."""
+        return [path.name for path in self.worker.client.session.path.glob("*.raw")]
+
+    def segmentArray(self, segmentation, name, volume):
+        """The voxels of the segment of this name on the volume's grid, as Slicer exports them."""
+        segmentId = segmentation.GetSegmentation().GetSegmentIdBySegmentName(name)
+        return slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segmentId, volume).astype(bool)
