@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from medai.config.model_card import InputSpec, NetworkSpec
+from medai.config.model_card import InputSpec, LabelSpec, NetworkSpec, TrainingData
 from medai.errors import ConfigError
 
 
@@ -35,6 +35,8 @@ class TrainConfig:
     width: int | None = None
     patch: tuple[int, int, int] | None = None
     resume: bool = False
+    description: str = ""
+    """Path of a JSON file with a `ModelDescription`; "" for none."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.validation_fraction < 1.0:
@@ -45,6 +47,25 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {value}.", "Give a number above 0.")
         if self.folds < 1 or not 0 <= self.fold < self.folds:
             raise ConfigError(f"fold {self.fold} of {self.folds} folds.", "Give folds >= 1 and fold in 0..folds-1.")
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What a person knows about a model and the data set's files do not say; what is left out is taken from them.
+
+    `labels` gives the label values their names, colours and codes, `inputs` the channels theirs, `data` names the
+    source.
+    """
+
+    id: str = ""
+    version: str = "1.0.0"
+    title: str = ""
+    description: str = ""
+    labels: tuple[LabelSpec, ...] = ()
+    inputs: tuple[InputSpec, ...] = ()
+    licence: str = ""
+    citation: tuple[str, ...] = ()
+    data: tuple[TrainingData, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The prepared cache: what training reads, and all that it needs (`medai prepare` writes it).
 
-    CACHE/dataset.json              CacheCard: labels, inputs, plan, fingerprint, cases with patients
+    CACHE/dataset.json                  CacheCard: labels, inputs, spacing, fingerprint, cases with patients
     CACHE/cases/<case>.image.npy        float16 or float32 (c, k, j, i), preprocessed
     CACHE/cases/<case>.labels.npy       uint8 or int16 (k, j, i); value n is the n-th label of the scheme, 0 background
     CACHE/cases/<case>.foreground.npz   label index as text -> voxel coordinates (n, 3) int32, a random sample
@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from medai.config import from_json, read_json, to_json
-from medai.config.model_card import LabelSpec
-from medai.config.training import Plan
+from medai.config.model_card import InputSpec, LabelSpec
+from medai.dataset.fingerprint import Fingerprint
 from medai.errors import DatasetError
 from medai.image import Array
 
@@ -49,14 +49,20 @@ class ExcludedCase:
 
 @dataclass(frozen=True)
 class CacheCard:
-    """dataset.json. `labels` are the foreground labels in the order of the cache's label indices 1, 2, ..."""
+    """dataset.json. `labels` are the foreground labels in the order of the cache's label indices 1, 2, ...
+
+    `inputs`, `spacing_mm` (k, j, i), `crop` and `planar` are the preprocessing that the voxels went through.
+    """
 
     name: str
     labels: tuple[LabelSpec, ...]
-    plan: Plan
+    inputs: tuple[InputSpec, ...]
+    spacing_mm: tuple[float, float, float]
+    crop: Literal["none", "nonzero", "body"]
+    planar: bool
+    fingerprint: Fingerprint
     cases: tuple[CachedCase, ...]
     excluded: tuple[ExcludedCase, ...] = ()
-    fingerprint: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
     citation: str = ""
     format: Literal[1] = 1
@@ -98,12 +104,12 @@ class Cache:
 
 
 def is_cache(path: Path) -> bool:
-    """Whether `medai prepare` wrote the folder `path` (an MSD data set has a dataset.json too, but no plan in it)."""
+    """Whether `medai prepare` wrote the folder `path` (an MSD data set has another dataset.json)."""
     card = path / CARD_NAME
     if not (card.is_file() and (path / "cases").is_dir()):
         return False
     data = read_json(card)
-    return isinstance(data, dict) and "plan" in data
+    return isinstance(data, dict) and "fingerprint" in data
 
 
 def open_cache(path: Path) -> Cache:

@@ -18,7 +18,7 @@ class CaseFacts:
     name: str
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
-    label_voxels: dict[int, int]
+    label_voxels: tuple[int, ...]
     foreground: tuple[tuple[float, ...], ...]
     zero_fraction: float
 
@@ -42,7 +42,7 @@ class Fingerprint:
     median_spacing_mm: tuple[float, float, float]
     fine_spacing_mm: tuple[float, float, float]  # 10th percentile
     median_size_mm: tuple[float, float, float]
-    label_voxels: dict[int, int]
+    label_voxels: tuple[int, ...]  # by label index
     channels: tuple[ChannelStatistics, ...]
     zero_fraction: float
 
@@ -51,7 +51,7 @@ def case_facts(
     name: str, image: Array, spacing_mm: tuple[float, float, float], labels: Array, label_values: Sequence[int]
 ) -> CaseFacts:
     """Facts about the image (c, k, j, i) and its labels (k, j, i)."""
-    counts = {value: int((labels == value).sum()) for value in label_values}
+    counts = tuple(int((labels == value).sum()) for value in label_values)
     voxels = image[:, np.isin(labels, list(label_values))]
     if voxels.shape[1] > 2000:
         voxels = voxels[:, np.random.default_rng(0).choice(voxels.shape[1], 2000, replace=False)]
@@ -69,7 +69,6 @@ def fingerprint(facts: Sequence[CaseFacts]) -> Fingerprint:
     """Summary over the cases, of which there must be at least one."""
     shapes = np.array([fact.shape for fact in facts], dtype=float)
     spacings = np.array([fact.spacing_mm for fact in facts])
-    values = facts[0].label_voxels
     channels = []
     for index in range(len(facts[0].foreground)):
         pooled = np.concatenate([np.array(fact.foreground[index]) for fact in facts])
@@ -80,7 +79,7 @@ def fingerprint(facts: Sequence[CaseFacts]) -> Fingerprint:
         _triple(np.median(spacings, axis=0)),
         _triple(np.percentile(spacings, 10, axis=0)),
         _triple(np.median(shapes * spacings, axis=0)),
-        {value: sum(fact.label_voxels[value] for fact in facts) for value in values},
+        tuple(sum(counts) for counts in zip(*(fact.label_voxels for fact in facts), strict=True)),
         tuple(channels),
         float(np.mean([fact.zero_fraction for fact in facts])),
     )

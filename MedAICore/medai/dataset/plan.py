@@ -8,13 +8,15 @@ is scarce, so that the network is narrower and leaner at full resolution, where 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from medai.config.model_card import InputSpec, NetworkSpec
 from medai.config.training import Plan
 from medai.dataset.fingerprint import Fingerprint
+from medai.errors import ConfigError
 
 _ANISOTROPIC = 3.0  # spacing ratio from which an axis counts as coarse
 _SMALLEST_MAP = 4  # voxels along an axis at the lowest resolution
@@ -23,36 +25,31 @@ _BYTES_PER_ACTIVATION = 16  # convolution and norm outputs with their gradients,
 
 @dataclass(frozen=True)
 class Budget:
-    """What the machine allows."""
+    """What the machine allows. `lean` networks have single blocks where they are the most expensive."""
 
     patch_voxels: int
     width: int
     largest_width: int
     stages: int
     memory_mb: float
-    batch_size: int
     largest_batch: int
     lean: bool
 
 
 CPU_BUDGET = Budget(
-    patch_voxels=64**3, width=24, largest_width=256, stages=5, memory_mb=4000, batch_size=2, largest_batch=2, lean=True
+    patch_voxels=64**3, width=24, largest_width=256, stages=5, memory_mb=4000, largest_batch=2, lean=True
 )
 GPU_BUDGET = Budget(
-    patch_voxels=128**3,
-    width=32,
-    largest_width=320,
-    stages=6,
-    memory_mb=9000,
-    batch_size=2,
-    largest_batch=16,
-    lean=False,
+    patch_voxels=128**3, width=32, largest_width=320, stages=6, memory_mb=9000, largest_batch=16, lean=False
 )
+_SMALLEST_BATCH = 2
 
 
 def target_spacing(facts: Fingerprint) -> tuple[float, float, float]:
     """Median spacing; a coarse axis of few slices takes the 10th percentile, as interpolation would invent the rest."""
     spacing = np.array(facts.median_spacing_mm)
+    if round(facts.median_shape[0]) == 1:  # single slices have no spacing to choose
+        return 1.0, float(spacing[1]), float(spacing[2])
     coarse = int(spacing.argmax())
     others = [axis for axis in range(3) if axis != coarse]
     few_slices = facts.median_shape[coarse] * _ANISOTROPIC < min(facts.median_shape[axis] for axis in others)
@@ -62,61 +59,113 @@ def target_spacing(facts: Fingerprint) -> tuple[float, float, float]:
 
 
 def make_plan(
-    facts: Fingerprint, inputs: Sequence[InputSpec], label_count: int, budget: Budget, width: int | None = None
+    facts: Fingerprint,
+    inputs: Sequence[InputSpec],
+    spacing_mm: tuple[float, float, float],
+    budget: Budget,
+    *,
+    crop: Literal["none", "nonzero", "body"] = "none",
+    planar: bool = False,
+    network: str = "unet",
+    patch: tuple[int, int, int] | None = None,
 ) -> Plan:
-    """The plan of a data set for a machine; `width` replaces the number of channels that the budget names."""
-    spacing = target_spacing(facts)
-    size = np.maximum(1, np.array(facts.median_size_mm) / np.array(spacing))
-    dims = 2 if round(float(facts.median_shape[0])) == 1 else 3
-    patch, strides, kernels = patch_and_strides(size, spacing, budget, dims)
-    first = width or budget.width
-    channels = [min(first * 2**stage, budget.largest_width) for stage in range(len(strides))]
-    if budget.lean:
-        # Two thirds of the channels, in eights as CPUs' vectors are: full resolution takes most of the time.
-        channels[0] = max(8, round(first * 2 / 3 / 8) * 8)
-    stages = len(channels)
-    drop = 3 - dims  # a 2D network has no k axis
-    arguments = {
-        "spatial_dims": dims,
-        "in_channels": len(inputs),
-        "out_channels": label_count + 1,
-        "channels": channels,
-        "strides": [list(stride[drop:]) for stride in strides],
-        "kernel_sizes": [list(kernel[drop:]) for kernel in kernels],
-        "blocks_per_stage": [1 if budget.lean and stage == 0 else 2 for stage in range(stages)],
-        "decoder_blocks_per_stage": [1 if budget.lean else 2] * (stages - 1),
-        "deep_supervision": True,
-    }
-    per_sample_mb = activation_mb(patch, strides, channels)
-    batch = int(np.clip(budget.memory_mb // max(per_sample_mb, 1e-6), budget.batch_size, budget.largest_batch))
+    """The plan of a data set for a machine. `patch`, where given, is taken as the size of the images."""
+    size = np.maximum(1.0, np.array(facts.median_size_mm) / np.array(spacing_mm))
+    if planar:
+        size[0] = 1.0
+    if patch is not None:
+        size, budget = np.array(patch, dtype=float), replace(budget, patch_voxels=max(64, int(np.prod(patch))))
+    chosen, strides, kernels = patch_and_strides(size, spacing_mm, budget)
+    if patch is not None and chosen != patch:
+        divisor = [int(step) for step in np.prod(np.array(strides), axis=0)]
+        raise ConfigError(f"The patch {list(patch)} does not suit a network of strides {divisor}.",
+                          f"Use multiples of these, for example {list(chosen)}.")  # fmt: skip
+    channels = _channels(len(strides), budget)
+    drop = 1 if planar else 0  # a 2D network has no k axis
+    shape = _Shape(
+        len(inputs),
+        len(facts.label_voxels) + 1,
+        tuple(channels),
+        tuple(stride[drop:] for stride in strides),
+        tuple(kernel[drop:] for kernel in kernels),
+        budget.lean,
+    )
+    per_sample_mb = activation_mb(chosen, strides, channels)
+    batch = int(np.clip(budget.memory_mb // max(per_sample_mb, 1e-6), _SMALLEST_BATCH, budget.largest_batch))
     return Plan(
         inputs=tuple(inputs),
-        spacing_mm=spacing,
-        patch=patch,
+        spacing_mm=spacing_mm,
+        patch=chosen,
         batch_size=batch,
-        network=NetworkSpec("unet", arguments),
-        crop="nonzero" if facts.zero_fraction > 0.4 else "none",
+        network=NetworkSpec(network, network_arguments(network, shape)),
+        crop=crop,
         expected_memory_mb=round(batch * per_sample_mb),
-        notes=_notes(facts, spacing, size, patch),
+        notes=_notes(facts, spacing_mm, size, chosen),
     )
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """What the plan has found out about the network, whichever it is."""
+
+    inputs: int
+    outputs: int
+    channels: tuple[int, ...]
+    strides: tuple[tuple[int, ...], ...]
+    kernels: tuple[tuple[int, ...], ...]
+    lean: bool
+
+
+def _channels(stages: int, budget: Budget) -> list[int]:
+    channels = [min(budget.width * 2**stage, budget.largest_width) for stage in range(stages)]
+    if budget.lean:
+        # Two thirds of the channels, in eights as CPUs' vectors are: full resolution takes most of the time.
+        channels[0] = max(8, round(budget.width * 2 / 3 / 8) * 8)
+    return channels
+
+
+def network_arguments(network: str, shape: _Shape) -> dict[str, Any]:
+    """Arguments of one of the registry's networks for the planned channels, strides and kernels."""
+    dims, stages = len(shape.strides[0]), len(shape.channels)
+    common: dict[str, Any] = {"spatial_dims": dims, "in_channels": shape.inputs, "out_channels": shape.outputs}
+    strides = [list(stride) for stride in shape.strides]
+    kernels = [list(kernel) for kernel in shape.kernels]
+    if network == "unet":
+        return common | {
+            "channels": list(shape.channels),
+            "strides": strides,
+            "kernel_sizes": kernels,
+            "blocks_per_stage": [1 if shape.lean and stage == 0 else 2 for stage in range(stages)],
+            "decoder_blocks_per_stage": [1 if shape.lean else 2] * (stages - 1),
+            "deep_supervision": True,
+        }
+    if network == "dynunet":
+        return common | {
+            "filters": list(shape.channels), "strides": strides, "kernel_sizes": kernels, "deep_supervision": True,
+        }  # fmt: skip
+    if network == "segresnet":
+        return common | {
+            "init_filters": max(8, shape.channels[0] // 8 * 8),
+            "blocks_down": [1, 2, 2, 4, 4, 4][:stages],
+            "blocks_up": [1] * (stages - 1),
+        }
+    raise ConfigError(f"No plan is known for the network '{network}'.", "Use unet, dynunet or segresnet.")
+
+
 def patch_and_strides(
-    size: Sequence[float], spacing_mm: Sequence[float], budget: Budget, dims: int = 3
+    size: Sequence[float], spacing_mm: Sequence[float], budget: Budget
 ) -> tuple[tuple[int, int, int], list[tuple[int, int, int]], list[tuple[int, int, int]]]:
     """Patch, strides and kernels (k, j, i) for a median image of `size` voxels.
 
     The patch is the median image, rounded to the nearest size that the strides divide; while it is over the budget the
     axis that covers most of the image is cut.
     """
-    wanted = np.maximum(np.array(size, dtype=float), [1.0 if dims == 2 else 8.0, 8.0, 8.0])
-    if dims == 2:
-        wanted[0] = 1.0
+    wanted = np.array(size, dtype=float)
     while True:
         patch, strides, kernels = _divisible(wanted, spacing_mm, budget.stages)
         if np.prod(patch) <= budget.patch_voxels or patch.max() <= 16:
             return (int(patch[0]), int(patch[1]), int(patch[2])), strides, kernels
-        cover = np.where(patch > 8, patch / np.maximum(size, 1.0), 0.0)
+        cover = np.where(patch > _SMALLEST_MAP, patch / np.maximum(size, 1.0), 0.0)
         axis = int(cover.argmax())
         wanted[axis] = patch[axis]
         step = int(np.prod([stride[axis] for stride in strides]))

@@ -79,6 +79,9 @@ class Trainer:
         clock = _Clock(self.seconds)
         reporter = _Reporter(self.folder, self.step, s.batch_size)
         next_checkpoint_s = clock.seconds() + 60 * s.checkpoint_minutes
+        validation = validation[
+            : s.validation_case_limit
+        ]  # the end result is measured on all of them, by `medai.train`
         # One thread draws the next batch while the device computes this one.
         with ThreadPoolExecutor(1) as pool:
             upcoming = pool.submit(sampler.batch, self.step)

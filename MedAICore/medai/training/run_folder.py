@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 from medai.config import from_json, read_json, to_json
 from medai.errors import ConfigError
+from medai.process_identity import ProcessIdentity
 from medai.training.settings import TrainingSettings
 
 
@@ -70,6 +70,11 @@ class RunFolder:
                 continue
         return events
 
+    def start(self) -> None:
+        """Begin a new record: an earlier one that left no checkpoint is dropped."""
+        self.progress.unlink(missing_ok=True)
+        self.report("start", step=0)
+
     def forget_after(self, step: int) -> None:
         """Drop the events of steps that a resumed run does again."""
         kept = [event for event in self.events() if event.get("step", 0) <= step]
@@ -82,52 +87,22 @@ class RunFolder:
         """Hold the run: ConfigError where another living process trains in this folder."""
         self.root.mkdir(parents=True, exist_ok=True)
         owner = self.owner()
-        if owner is not None and owner != os.getpid():
+        if owner is not None and owner != ProcessIdentity.current():
             raise ConfigError(
-                f"Process {owner} is training in '{self.root}' now.", "Wait for it, stop it, or use another folder."
+                f"Process {owner.pid} is training in '{self.root}' now.", "Wait for it, stop it, or use another folder."
             )
-        holder = {"pid": os.getpid(), "started": _start_time(os.getpid())}
-        self.lock.write_text(json.dumps(holder), encoding="utf-8")
+        self.lock.write_text(json.dumps(to_json(ProcessIdentity.current())), encoding="utf-8")
         try:
             yield
         finally:
             self.lock.unlink(missing_ok=True)
 
-    def owner(self) -> int | None:
-        """Id of the living process that holds the lock, or None: a killed process leaves its lock behind.
-
-        The start time tells the owner from a later process that got the same id.
-        """
-        try:
-            holder = json.loads(self.lock.read_text(encoding="utf-8"))
-            pid, started = int(holder["pid"]), holder["started"]
-        except (OSError, ValueError, KeyError, TypeError):
+    def owner(self) -> ProcessIdentity | None:
+        """The living process that holds the lock, or None: a killed process leaves its lock behind."""
+        if not self.lock.is_file():
             return None
-        return pid if _is_alive(pid) and _start_time(pid) == started else None
-
-
-def _is_alive(pid: int) -> bool:
-    if os.name == "nt":
-        # os.kill(pid, 0) would end the process on Windows; tasklist needs no extra package.
-        import subprocess
-
-        listing = subprocess.run(
-            ["tasklist", "/FI", f"PID eq {pid}", "/NH"], capture_output=True, text=True, check=False
-        )
-        return str(pid) in listing.stdout
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _start_time(pid: int) -> str:
-    """Start time of a process as the system tells it; "" where it does not (then the id alone counts)."""
-    try:
-        # Field 22 of /proc/PID/stat; the name in brackets before it may contain spaces.
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
+        try:
+            owner = from_json(ProcessIdentity, read_json(self.lock), str(self.lock))
+        except ConfigError:  # half written by a process that was killed then
+            return None
+        return owner if owner.alive() else None

@@ -1,0 +1,185 @@
+"""`medai prepare`: checks a data set, measures it, and writes the cache that training reads."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from medai.config.model_card import InputSpec, LabelSpec
+from medai.dataset.cache import Cache, CacheCard, CachedCase, ExcludedCase, is_cache, write_card, write_case
+from medai.dataset.checks import ReadCase, read_case
+from medai.dataset.fingerprint import CaseFacts, Fingerprint, case_facts, default_normalization, fingerprint
+from medai.dataset.layouts import Case, Listing, explain, list_dataset
+from medai.dataset.plan import target_spacing
+from medai.errors import DatasetError, OutputError
+from medai.image import Array
+from medai.labels import distinct_color
+from medai.progress import CancelCheck, ProgressCallback, Stage, check_cancelled, never_cancelled, no_progress
+
+_log = logging.getLogger(__name__)
+_MOSTLY_EMPTY = 0.4  # share of zero voxels from which cropping to the rest pays
+
+
+def prepare(
+    dataset: Path,
+    output: Path,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+    *,
+    labels: Sequence[LabelSpec] = (),
+    inputs: Sequence[InputSpec] = (),
+) -> Cache:
+    """Write the cache of the data set `dataset` to the new folder `output`.
+
+    Cases that cannot be used are left out and listed with the reason in the cache's card. `labels` and `inputs`
+    describe the label values and the channels where the data set does not, or better than it does. Raises DatasetError
+    where no case is left, OutputError where the folder cannot be written.
+    """
+    listing = list_dataset(dataset)
+    values = tuple(spec.value for spec in labels) or tuple(listing.labels)
+    _start_folder(output)
+    facts, read, excluded = _measure(listing, values, Stage(progress, "checking", 0.0, 0.4), cancelled)
+    if not read:
+        raise DatasetError(
+            f"No case of the data set '{dataset}' can be used.{explain(excluded)}", "Repair or replace the files."
+        )
+    found = tuple(sorted({value for case in read for value in case.values}))
+    specs = tuple(labels) or _label_specs(values or found, listing)
+    if not specs:
+        raise DatasetError(f"No label map of '{dataset}' has a labelled voxel.", "Check the label maps.")
+    order = tuple(spec.value for spec in specs)
+    whole = fingerprint([_in_order(fact, found, order) for fact in facts])
+    crop: Literal["none", "nonzero"] = "nonzero" if whole.zero_fraction > _MOSTLY_EMPTY else "none"
+    card = CacheCard(
+        name=listing.name,
+        labels=specs,
+        inputs=tuple(inputs) or _input_specs(listing, whole),
+        spacing_mm=target_spacing(whole),
+        crop=crop,
+        planar=round(whole.median_shape[0]) == 1,
+        fingerprint=whole,
+        cases=(),
+        excluded=tuple(excluded),
+        licence=listing.licence,
+        citation=listing.citation,
+    )
+    cases = tuple(_preprocess(listing, read, card, output, Stage(progress, "preprocessing", 0.4, 1.0), cancelled))
+    card = replace(card, cases=cases)
+    write_card(output, card)
+    return Cache(output, card)
+
+
+@dataclass(frozen=True)
+class _Usable:
+    """A case that passed the checks, and the label values in it. Its voxels are read again when they are needed."""
+
+    case: Case
+    values: tuple[int, ...]
+
+
+def _start_folder(output: Path) -> None:
+    """Make the folder; an unfinished cache of an earlier try is replaced, anything else is not touched."""
+    unfinished = output.is_dir() and {p.name for p in output.iterdir()} <= {"cases", ".dataset.json.part"}
+    if output.exists() and not unfinished:
+        what = "a finished cache" if is_cache(output) else "something else"
+        raise OutputError(f"'{output}' is there already, and is {what}.", "Give the name of a new folder.")
+    try:
+        if unfinished:
+            shutil.rmtree(output)
+        (output / "cases").mkdir(parents=True)
+    except OSError as error:
+        raise OutputError(f"The cache '{output}' cannot be made: {error}.", "Choose another folder.") from error
+
+
+def _measure(
+    listing: Listing, values: Sequence[int], stage: Stage, cancelled: CancelCheck
+) -> tuple[list[CaseFacts], list[_Usable], list[ExcludedCase]]:
+    """Facts about every usable case, by the label values that occur anywhere, and the cases that are left out."""
+    measured: list[tuple[_Usable, CaseFacts]] = []
+    excluded = list(listing.excluded)
+    for number, case in enumerate(listing.cases):
+        check_cancelled(cancelled)
+        try:
+            read = read_case(case, len(listing.channels), values)
+        except DatasetError as error:
+            excluded.append(ExcludedCase(case.name, str(error)))
+            _log.warning("Case '%s' is left out: %s", case.name, error)
+        else:
+            present = tuple(int(v) for v in np.unique(read.labels.array) if v != 0)
+            measured.append((_Usable(case, present), _facts(read, present)))
+        stage((number + 1) / len(listing.cases))
+    found = tuple(sorted({value for usable, _ in measured for value in usable.values}))
+    facts = [_in_order(fact, usable.values, found) for usable, fact in measured]
+    return facts, [usable for usable, _ in measured], excluded
+
+
+def _facts(read: ReadCase, values: Sequence[int]) -> CaseFacts:
+    """Shape, spacing and intensities of one case in the orientation that preprocessing will bring it to."""
+    from medai.preprocessing.cropping import crop_box
+    from medai.preprocessing.orientation import closest_to_ras
+
+    image = read.image
+    flat = image.shape.index(1) if min(image.shape) == 1 else None
+    orientation = closest_to_ras(image.ijk_to_ras, first_axis=flat)
+    oriented = orientation.apply(image.array)
+    empty = float((oriented == 0).all(axis=0).mean())
+    box = crop_box(oriented, "nonzero" if empty > _MOSTLY_EMPTY else "none")
+    spacing = tuple(image.spacing_mm[axis] for axis in orientation.order)
+    labels = orientation.apply(read.labels.channel(0))[box]
+    facts = case_facts(image.name, oriented[(slice(None), *box)], (spacing[0], spacing[1], spacing[2]), labels, values)
+    return replace(facts, zero_fraction=empty)
+
+
+def _in_order(facts: CaseFacts, values: Sequence[int], order: Sequence[int]) -> CaseFacts:
+    counts = dict(zip(values, facts.label_voxels, strict=True))
+    return replace(facts, label_voxels=tuple(counts.get(value, 0) for value in order))
+
+
+def _label_specs(values: Sequence[int], listing: Listing) -> tuple[LabelSpec, ...]:
+    return tuple(
+        LabelSpec(value, listing.labels.get(value, f"label {value}"), distinct_color(index))
+        for index, value in enumerate(values)
+    )
+
+
+def _input_specs(listing: Listing, whole: Fingerprint) -> tuple[InputSpec, ...]:
+    return tuple(
+        InputSpec(channel.name, channel.modality, default_normalization(channel.modality, statistics))
+        for channel, statistics in zip(listing.channels, whole.channels, strict=True)
+    )
+
+
+def _preprocess(
+    listing: Listing, usable: Sequence[_Usable], card: CacheCard, output: Path, stage: Stage, cancelled: CancelCheck
+) -> Iterator[CachedCase]:
+    from medai.preprocessing import Preprocessing
+
+    preprocessing = Preprocessing.from_plan(card.inputs, card.spacing_mm, card.crop, planar=card.planar)
+    values = tuple(spec.value for spec in card.labels)
+    for number, item in enumerate(usable):
+        check_cancelled(cancelled)
+        read = read_case(item.case, len(listing.channels), values)
+        prepared = preprocessing.apply(read.image)
+        labels = _as_indices(preprocessing.apply_labels(read.labels, prepared.record), values)
+        try:
+            cached = write_case(output, item.case.name, prepared.array, labels, len(values))
+        except OSError as error:
+            raise OutputError(
+                f"The cache '{output}' cannot be written: {error}.", "Free space on that disk."
+            ) from error
+        stage((number + 1) / len(usable))
+        yield replace(cached, patient=item.case.patient)
+
+
+def _as_indices(labels: Array, values: Sequence[int]) -> Array:
+    """Label values -> 0 for the background, n for the n-th of `values`."""
+    table = np.zeros(max(int(labels.max(initial=0)), *values) + 1, np.int16)
+    table[list(values)] = np.arange(1, len(values) + 1)
+    indices: Array = table[labels]
+    return indices

@@ -1,0 +1,324 @@
+"""The use case "train a segmentation model": from a data set or a prepared cache to a model package."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medai.config import from_json, read_json
+from medai.config.model_card import LabelSpec, ModelCard, NetworkSpec, Training, TrainingData
+from medai.config.training import ModelDescription, Plan, TrainConfig
+from medai.dataset.cache import Cache, ExcludedCase, is_cache, open_cache
+from medai.errors import ConfigError, DatasetError
+from medai.progress import CancelCheck, Progress, ProgressCallback, never_cancelled, no_progress
+
+if TYPE_CHECKING:
+    import torch
+
+    from medai.training import Compute, Outcome, TrainingSettings
+
+_log = logging.getLogger(__name__)
+_UNKNOWN_LICENCE = "LicenseRef-unspecified"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training came to. `output` is None where it was stopped early: `run_folder` then lets it go on.
+
+    `metrics` holds, by label name, the means over the validation cases: ``dice`` and ``hd95_mm``.
+    """
+
+    output: Path | None
+    run_folder: Path
+    metrics: dict[str, dict[str, float]]
+    mean_dice: float
+    steps: int
+    minutes: float
+    finished: bool
+    excluded: tuple[ExcludedCase, ...] = ()
+
+
+def run(
+    config: TrainConfig, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
+) -> TrainResult:
+    """Train as `config` says and write the model package.
+
+    Stops at a cancel or at SIGTERM with a checkpoint, from which the same call with `resume` goes on exactly. Raises
+    DatasetError (nothing to train on), ConfigError (options that do not fit, or another run in the folder) and
+    OutputError.
+    """
+    from medai.models import UNWRITTEN_WEIGHTS, write_package
+    from medai.training import choose_compute
+    from medai.training.presets import plan_for
+
+    if config.task != "segmentation":
+        raise ConfigError(f"The task '{config.task}' is not trained here.", "Use segmentation.")
+    description = _description(config)
+    root = run_folder_of(config)
+    compute = choose_compute(config.device)
+    with _stopped_by_sigterm(cancelled) as stopped:
+        cache = _cache(config, description, root, _part(progress, 0.0, 0.02), stopped)
+        plan = plan_for(cache, config, compute.device)
+        outcomes, scores = [], []
+        for fold in range(config.fold, config.folds):
+            part = _part(progress, 0.02 + 0.98 * fold / config.folds, 0.02 + 0.98 * (fold + 1) / config.folds)
+            outcome, settings = _train_fold(cache, plan, config, fold, compute, root, part, stopped)
+            outcomes.append(outcome)
+            if not outcome.finished:
+                return _result(None, root, cache, outcomes, {})
+            scores.append(_score(cache, settings, outcome, compute))
+    metrics = _mean_over_folds(scores)
+    result = _result(Path(config.output), root, cache, outcomes, metrics)
+    card = _card(config, description, cache, plan, result, UNWRITTEN_WEIGHTS)
+    write_package(Path(config.output), card, [_inference_weights(plan.network, o.weights) for o in outcomes])
+    return result
+
+
+def run_folder_of(config: TrainConfig) -> Path:
+    """Where the run keeps its state: as the configuration says, or beside the output."""
+    if config.run_folder:
+        return Path(config.run_folder)
+    output = Path(config.output)
+    return output.with_name(output.name + ".run")
+
+
+def _description(config: TrainConfig) -> ModelDescription:
+    if not config.description:
+        return ModelDescription()
+    path = Path(config.description)
+    return from_json(ModelDescription, read_json(path), f"{path}:")
+
+
+def _cache(
+    config: TrainConfig, description: ModelDescription, root: Path, progress: ProgressCallback, cancelled: CancelCheck
+) -> Cache:
+    """The data set's cache: itself, the one that an earlier part of this run made, or a new one in the run folder."""
+    from medai.dataset.prepare import prepare
+
+    dataset = Path(config.dataset)
+    if is_cache(dataset):
+        return _described(open_cache(dataset), description)
+    own = root / "cache"
+    if config.resume and is_cache(own):
+        return open_cache(own)
+    if is_cache(own):
+        raise ConfigError(
+            f"'{root}' holds an earlier run.", "Go on with it by --resume, or remove that folder to start again."
+        )
+    if not dataset.exists():
+        raise DatasetError(f"There is no data set '{dataset}'.", "Check the path.")
+    root.mkdir(parents=True, exist_ok=True)
+    return prepare(dataset, own, progress, cancelled, labels=description.labels, inputs=description.inputs)
+
+
+def _described(cache: Cache, description: ModelDescription) -> Cache:
+    """The cache with the description's names, colours and codes; its values must be those that were prepared."""
+    if not description.labels:
+        return cache
+    prepared = [spec.value for spec in cache.card.labels]
+    if [spec.value for spec in description.labels] != prepared:
+        raise ConfigError(
+            f"The description names the label values {[spec.value for spec in description.labels]}, the cache "
+            f"'{cache.root}' was prepared with {prepared}.",
+            "Prepare the data set again.",
+        )
+    return replace(cache, card=replace(cache.card, labels=description.labels))
+
+
+def _train_fold(
+    cache: Cache,
+    plan: Plan,
+    config: TrainConfig,
+    fold: int,
+    compute: Compute,
+    root: Path,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+) -> tuple[Outcome, TrainingSettings]:
+    from medai.training import RunFolder, Trainer
+    from medai.training.presets import settings_for
+
+    folder = RunFolder(root if config.folds == 1 else root / f"fold-{fold}")
+    settings = settings_for(cache, plan, config, fold, compute)
+    with folder.locked():
+        if folder.config.is_file():
+            _check_same_run(folder.read_settings(), settings, config, folder.root)
+        folder.write_settings(settings)
+        by_name = {case.name: case for case in cache.card.cases}
+        trainer = Trainer(settings, compute, folder)
+        if config.resume and folder.checkpoint.is_file():
+            trainer.restore()
+        else:
+            folder.start()
+        outcome = trainer.run(
+            [cache.load(by_name[name]) for name in settings.training_cases],
+            [cache.load(by_name[name]) for name in settings.validation_cases],
+            progress,
+            cancelled,
+        )
+    return outcome, settings
+
+
+def _check_same_run(stored: TrainingSettings, wanted: TrainingSettings, config: TrainConfig, folder: Path) -> None:
+    if not config.resume:
+        raise ConfigError(
+            f"'{folder}' holds an earlier run.", "Go on with it by --resume, or remove that folder to start again."
+        )
+    # More or less time is the one thing that a person may change on the way.
+    stored = replace(stored, max_minutes=wanted.max_minutes)
+    changed = [name for name in vars(stored) if getattr(stored, name) != getattr(wanted, name)]
+    if changed:
+        raise ConfigError(
+            f"The run in '{folder}' was started with other settings: {', '.join(changed)}.",
+            "Give the options that it was started with, or start a new run.",
+        )
+
+
+def _score(cache: Cache, settings: TrainingSettings, outcome: Outcome, compute: Compute) -> dict[str, dict[str, float]]:
+    """Mean Dice and HD95 (mm) by label over all validation cases, on the network's grid."""
+    import numpy as np
+
+    from medai.metrics import dice, hd95_mm
+    from medai.networks import build_network, load_weights
+    from medai.training.validation import predict
+
+    network = build_network(settings.network.name, settings.network.arguments).to(compute.device)
+    load_weights(network, outcome.weights)
+    network.eval()
+    by_name = {case.name: case for case in cache.card.cases}
+    values: dict[str, dict[str, list[float]]] = {n: {"dice": [], "hd95_mm": []} for n in settings.label_names}
+    for name in settings.validation_cases:
+        arrays = cache.load(by_name[name])
+        prediction = predict(network, arrays.image, settings, compute)
+        for index, label in enumerate(settings.label_names, start=1):
+            masks = np.asarray(arrays.labels) == index, prediction == index
+            values[label]["dice"].append(dice(*masks))
+            values[label]["hd95_mm"].append(hd95_mm(*masks, settings.spacing_mm))
+    return {label: {key: _finite_mean(numbers) for key, numbers in kinds.items()} for label, kinds in values.items()}
+
+
+def _finite_mean(numbers: Sequence[float]) -> float:
+    """Mean of the finite numbers; a label that is in no case has a mean of 0."""
+    import numpy as np
+
+    finite = [number for number in numbers if np.isfinite(number)]
+    return round(float(np.mean(finite)), 4) if finite else 0.0
+
+
+def _mean_over_folds(scores: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    return {
+        label: {key: round(sum(s[label][key] for s in scores) / len(scores), 4) for key in kinds}
+        for label, kinds in scores[0].items()
+    }
+
+
+def _result(
+    output: Path | None,
+    root: Path,
+    cache: Cache,
+    outcomes: Sequence[Outcome],
+    metrics: dict[str, dict[str, float]],
+) -> TrainResult:
+    mean = sum(kinds["dice"] for kinds in metrics.values()) / len(metrics) if metrics else 0.0
+    minutes = sum(outcome.seconds for outcome in outcomes) / 60
+    steps = sum(outcome.steps for outcome in outcomes)
+    return TrainResult(
+        output, root, metrics, round(mean, 4), steps, round(minutes, 1), output is not None, cache.card.excluded
+    )
+
+
+def _card(
+    config: TrainConfig,
+    description: ModelDescription,
+    cache: Cache,
+    plan: Plan,
+    result: TrainResult,
+    unwritten: Any,
+) -> ModelCard:
+    from medai.networks import without_deep_supervision
+
+    held = cache.card
+    name = config.model_id or description.id or _as_id(Path(config.output).stem)
+    licence = config.licence or description.licence or held.licence or _UNKNOWN_LICENCE
+    citation = description.citation or ((held.citation,) if held.citation else ())
+    data = description.data or (TrainingData(held.name, licence, " ".join(citation), len(held.cases)),)
+    return ModelCard(
+        format=1,
+        id=name,
+        version=description.version,
+        title=config.title or description.title or name,
+        description=description.description,
+        task="segment",
+        network=NetworkSpec(plan.network.name, without_deep_supervision(plan.network.name, plan.network.arguments)),
+        weights=unwritten,
+        inputs=held.inputs,
+        licence=licence,
+        spacing_mm=plan.spacing_mm,
+        patch=plan.patch,
+        crop=plan.crop,
+        labels=tuple(_as_spec(spec) for spec in held.labels),
+        training=Training(
+            data, {"validation": result.metrics, "mean_dice": result.mean_dice}, _run_facts(config, result)
+        ),
+        citation=citation,
+    )
+
+
+def _as_spec(spec: LabelSpec) -> LabelSpec:
+    r, g, b = (round(part, 4) for part in spec.color)
+    return replace(spec, color=(r, g, b))
+
+
+def _run_facts(config: TrainConfig, result: TrainResult) -> dict[str, Any]:
+    """How the training was run; no names of cases and no paths, as these could name patients."""
+    return {
+        "preset": config.preset,
+        "seed": config.seed,
+        "folds": config.folds,
+        "validation_fraction": config.validation_fraction if config.folds == 1 else round(1 / config.folds, 4),
+        "steps": result.steps,
+        "minutes": result.minutes,
+    }
+
+
+def _as_id(name: str) -> str:
+    plain = re.sub(r"[^a-z0-9._-]+", "-", name.casefold()).strip("-._")
+    return plain[:64] or "model"
+
+
+def _inference_weights(network: NetworkSpec, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights without the heads that only deep supervision uses."""
+    from medai.networks import build_network, without_deep_supervision
+
+    needed = build_network(network.name, without_deep_supervision(network.name, network.arguments)).state_dict()
+    return {name: weights[name] for name in needed}
+
+
+def _part(progress: ProgressCallback, start: float, end: float) -> ProgressCallback:
+    """A callback whose 0..1 is `start`..`end` of the whole run."""
+
+    def report(inner: Progress) -> None:
+        progress(Progress(start + inner.fraction * (end - start), inner.stage, inner.eta_s))
+
+    return report
+
+
+@contextmanager
+def _stopped_by_sigterm(cancelled: CancelCheck) -> Iterator[CancelCheck]:
+    """A cancel check that also obeys SIGTERM; signals can be caught in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield cancelled
+        return
+    asked = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
+    try:
+        yield lambda: asked.is_set() or cancelled()
+    finally:
+        signal.signal(signal.SIGTERM, before)
