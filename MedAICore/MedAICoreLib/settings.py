@@ -10,7 +10,7 @@ LAST_FOLDER_KEY = "MedAI/LastFolder"
 
 
 class Settings:
-    """Reads and writes what a person chose once for all scenes; values are text, as QSettings returns text from a file."""
+    """Reads and writes what a person chose once for all scenes; QSettings gives text back, so all values are text."""
 
     def interpreter(self) -> str:
         """Path of the Python in which the networks run; empty where none was chosen."""

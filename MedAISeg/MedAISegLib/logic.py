@@ -223,7 +223,7 @@ def roiInVolume(roiNode: Any, volume: Any) -> Roi:
     sides = [corners[4] - corners[0], corners[2] - corners[0], corners[1] - corners[0]]
     lengths = [float(np.linalg.norm(side)) for side in sides]
     if _isBox(corners, sides, lengths):
-        unit = np.array([side / length for side, length in zip(sides, lengths)]).T
+        unit = np.array([side / length for side, length in zip(sides, lengths, strict=True)]).T
         return Roi(tuple(corners.mean(axis=0)), tuple(lengths), tuple(unit.reshape(9)))
     low, high = corners.min(axis=0), corners.max(axis=0)
     return Roi(tuple((low + high) / 2), tuple(high - low))
@@ -233,6 +233,6 @@ def _isBox(corners: np.ndarray, sides: list[np.ndarray], lengths: list[float]) -
     """Whether the eight corners still span a box with right angles."""
     if min(lengths) <= 0:
         return False
-    unit = np.array([side / length for side, length in zip(sides, lengths)])
+    unit = np.array([side / length for side, length in zip(sides, lengths, strict=True)])
     far = corners[0] + sides[0] + sides[1] + sides[2]
     return bool(np.abs(unit @ unit.T - np.eye(3)).max() < 1e-3 and np.abs(far - corners[7]).max() < 1e-2)

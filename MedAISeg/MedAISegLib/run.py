@@ -71,8 +71,8 @@ class RunResult:
 class SegmentationRun:
     """A state machine that `advance` moves on; it never waits, and copies at most one slab per call.
 
-    `client`: `medai.client.Client`. `writeTable(scene, volume, segmentation, statistics)` makes the table node and gives
-    its ID. `onChanged(run)` is called at each change.
+    `client`: `medai.client.Client`. `writeTable(scene, volume, segmentation, statistics)` makes the table node and
+    gives its ID. `onChanged(run)` is called at each change.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The module's self-test: the same in Slicer (Reload and Test, ctest) and outside of it. Needs no torch and no files."""
+"""The module's self-test, the same in Slicer (Reload and Test, ctest) and outside of it. Needs no torch, no files."""
 
 from __future__ import annotations
 
