@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from medai.errors import OutputError
+from medai.errors import InputError, OutputError
 from medai.image import Affine, Image
 from medai.imageio.nrrd_header import escape
 from medai.imageio.sitk_bridge import LPS_TO_RAS
@@ -30,6 +30,8 @@ def write_nrrd(path: Path, image: Image, pairs: Mapping[str, str] | None = None)
 
     Sheared and left-handed grids are kept exactly. Raises OutputError for a voxel type that NRRD does not know.
     """
+    if image.channels != 1:
+        raise InputError(f"Image '{image.name}' has {image.channels} channels.", "Write one file per channel.")
     array = image.channel(0)
     if array.dtype == np.bool_:
         array = array.view(np.uint8)

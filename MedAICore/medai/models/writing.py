@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from medai.config.model_card import CARD_NAME, ModelCard, WeightFile
 from medai.config.validation import from_json, to_json
@@ -56,7 +57,8 @@ def write_package(
     # What is written must be readable: the card goes through the validator once.
     card = from_json(ModelCard, to_json(card), f"{CARD_NAME}:")
     content |= dict(files or {})
-    content[CARD_NAME] = (json.dumps(to_json(card), indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+    text = json.dumps(_defined(to_json(card)), indent=2, ensure_ascii=False, allow_nan=False)
+    content[CARD_NAME] = (text + "\n").encode("utf-8")
     with atomic_output(path) as temporary:
         if path.name.endswith(ARCHIVE_SUFFIX):
             _write_archive(temporary, content)
@@ -65,6 +67,17 @@ def write_package(
             for name, data in content.items():
                 (temporary / name).write_bytes(data)
     return ModelPackage(card, path)
+
+
+def _defined(data: Any) -> Any:
+    """The data with null for NaN and infinity, which JSON lacks (HD95 of an empty label is not defined)."""
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: _defined(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_defined(value) for value in data]
+    return data
 
 
 def _encoded(
