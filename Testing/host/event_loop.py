@@ -1,0 +1,77 @@
+"""Running Qt's event loop in tests, with or without the GIL, and measuring how long it stalls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from PySide6 import QtCore
+
+from .binding import convert
+
+
+def pump(milliseconds: float = 30.0) -> None:
+    """Process events for this long."""
+    end = time.perf_counter() + milliseconds / 1000.0
+    while True:
+        QtCore.QCoreApplication.processEvents()
+        QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
+        if time.perf_counter() >= end:
+            return
+        time.sleep(0.001)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0, step: Callable[[], None] | None = None) -> bool:
+    """Process events until the condition holds; False when the time ran out."""
+    end = time.perf_counter() + seconds
+    while not condition():
+        if time.perf_counter() > end:
+            return False
+        if step is not None:
+            step()
+        else:
+            QtCore.QCoreApplication.processEvents(QtCore.QEventLoop.ProcessEventsFlag.AllEvents, 10)
+            time.sleep(0.001)
+    return True
+
+
+class StallMonitor:
+    """Measures the largest gap between two ticks of a short timer: how long the window was frozen."""
+
+    INTERVAL_MS = 5
+
+    def __init__(self) -> None:
+        self._timer = QtCore.QTimer()
+        self._timer.setTimerType(QtCore.Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._tick)
+        self._last = 0.0
+        self.gaps_ms: list[float] = []
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.gaps_ms.append((now - self._last) * 1000.0)
+        self._last = now
+
+    def __enter__(self) -> StallMonitor:
+        self.gaps_ms = []
+        self._last = time.perf_counter()
+        self._timer.start(self.INTERVAL_MS)
+        return self
+
+    def __exit__(self, *_exception: Any) -> None:
+        self._tick()
+        self._timer.stop()
+
+    @property
+    def worst_ms(self) -> float:
+        """Largest gap."""
+        return max(self.gaps_ms, default=0.0)
+
+
+def click(widget: Any) -> None:
+    """Click the middle of a widget with the left mouse button."""
+    from PySide6 import QtTest
+
+    QtTest.QTest.mouseClick(convert.unwrap(widget), QtCore.Qt.MouseButton.LeftButton)
+    QtCore.QCoreApplication.processEvents()

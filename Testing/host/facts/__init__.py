@@ -1,0 +1,16 @@
+"""Facts about the Python interface of Qt, CTK and Slicer as PythonQt exposes it (see ``build.py`` for the source)."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+
+@lru_cache(maxsize=None)
+def load(name: str) -> Any:
+    """Read one of the JSON files beside this one: ``qt``, ``slicer`` or ``records``."""
+    return json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
