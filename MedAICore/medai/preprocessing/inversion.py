@@ -27,11 +27,12 @@ class LabelWriter:
     Interpolation is trilinear between grids that share their outer faces (torch's ``align_corners=False``). Of each
     class only one slab exists at the input's resolution, and a running maximum replaces argmax, so that memory does not
     grow with classes times volume. `axis` is the streaming axis of the network's grid (0: k, 1: j, 2: i); the planes
-    have the two other axes in ascending order. ``values[n]`` is the label value of class n.
+    have the two other axes in ascending order. ``values[n]`` is the label value of class n
+    (several classes may have the same); `largest` is a value that the labels' type must hold beside these.
     """
 
-    def __init__(self, record: Record, values: Sequence[int], axis: int = 0) -> None:
-        self.labels: Array = np.zeros(record.source_shape, label_dtype(values))
+    def __init__(self, record: Record, values: Sequence[int], axis: int = 0, largest: int = 0) -> None:
+        self.labels: Array = np.zeros(record.source_shape, label_dtype((*values, largest)))
         self._values = tuple(values)
         order = (axis, *(a for a in range(3) if a != axis))
         self._target = record.view(self.labels).transpose(order)

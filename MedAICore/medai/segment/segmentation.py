@@ -1,0 +1,222 @@
+"""One case through one model: from images as they came to labels on their grid."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medai.config.segment import SegmentConfig
+from medai.errors import ModelError, OutOfMemoryError
+from medai.image import Array, Image
+from medai.labels import LabelScheme
+from medai.preprocessing import LabelWriter, Prepared
+from medai.progress import CancelCheck, ProgressCallback, Stage, check_cancelled, never_cancelled, no_progress
+from medai.segment.channels import combine_channels
+from medai.segment.loading import LoadedModel
+from medai.segment.postprocessing import clear_outside, context_box, keep_largest_components
+
+if TYPE_CHECKING:
+    import torch
+
+    from medai.inference.degradation import Attempt
+    from medai.inference.predictor import Predictor
+
+_log = logging.getLogger(__name__)
+
+EXACT_OVERLAP = 0.5
+FAST_OVERLAP = 0.25
+# What the network sees around an ROI, as a part of its patch.
+_ROI_CONTEXT = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentResult:
+    """Labels on the grid of the first image, uint8 or uint16, with the model's values; how they came about."""
+
+    label_map: Image
+    scheme: LabelScheme
+    seconds: dict[str, float]
+    peak_memory_mb: float | None
+    engine: str
+    precision: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Inference:
+    labels: Array
+    engine: str
+    warnings: list[str]
+
+
+def run(
+    config: SegmentConfig,
+    images: Sequence[Image],
+    model: LoadedModel,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+) -> SegmentResult:
+    """Segment one case. `images` are its channels in the model's order; other grids than the first's are resampled.
+
+    Raises InputError, GeometryError, ModelError, OutOfMemoryError, and Cancelled within a second of the request (on a
+    CPU: after the layer that is being computed).
+    """
+    from medai.inference.peak_memory import PeakMemory
+
+    peak = PeakMemory()
+    started_s = time.perf_counter()
+    stage = Stage(progress, "Preparing", 0.0, 0.05)
+    scheme = model.card.label_scheme()
+    if config.labels:
+        scheme = scheme.subset(config.labels)
+    image, warnings = combine_channels(images, model.card)
+    check_cancelled(cancelled)
+    stage(0.3)
+    region = None if config.roi is None else context_box(config.roi, image, _context_mm(model))
+    prepared = model.preprocessing.apply(image, region)
+    check_cancelled(cancelled)
+    prepared_s = time.perf_counter()
+
+    inference = _infer(config, prepared, scheme, model, Stage(progress, "Segmenting", 0.05, 0.95), cancelled)
+    inferred_s = time.perf_counter()
+
+    check_cancelled(cancelled)
+    stage = Stage(progress, "Finishing", 0.95, 1.0)
+    labels = inference.labels
+    if config.roi is not None:
+        clear_outside(labels, config.roi, image)
+    if config.keep_largest:
+        keep_largest_components(labels)
+    if not labels.any():
+        inference.warnings.append(_nothing_found(config, model))
+    stage(1.0)
+    seconds = {
+        "load_model": 0.0,
+        "preprocess": prepared_s - started_s,
+        "inference": inferred_s - prepared_s,
+        "postprocess": time.perf_counter() - inferred_s,
+    }
+    label_map = Image(labels[None], images[0].ijk_to_ras, images[0].name)
+    notes = tuple(warnings + inference.warnings)
+    return SegmentResult(label_map, scheme, seconds, peak.mb, inference.engine, config.precision, notes)
+
+
+def _infer(
+    config: SegmentConfig,
+    prepared: Prepared,
+    scheme: LabelScheme,
+    model: LoadedModel,
+    stage: Stage,
+    cancelled: CancelCheck,
+) -> _Inference:
+    """Labels on the input grid; falls back step by step where memory or half precision does not suffice."""
+    from medai.inference.degradation import Attempt, attempts, is_out_of_memory
+    from medai.inference.device import half_precision
+
+    dtype = half_precision(model.device) if config.precision == "fast" else None
+    warnings: list[str] = []
+    pending = list(attempts(Attempt(model.card.patch, dtype, model.device), model.divisor))
+    while pending:
+        attempt = pending.pop(0)
+        if attempt.change:
+            warnings.append(f"Not enough memory: went on with {attempt.change}.")
+            _log.warning(warnings[-1])
+            _free_memory()
+        try:
+            labels, engine = _attempt(attempt, config, prepared, scheme, model, stage, cancelled)
+            return _Inference(labels, engine, warnings)
+        except _NotFiniteError as error:
+            if attempt.dtype is None:
+                raise ModelError(
+                    f"The network of model '{model.card.id}' gave values that are not finite.",
+                    "The model is damaged, or the image is very unlike its training data.",
+                ) from error
+            warnings.append("Half precision overflowed: went on with 32-bit arithmetic.")
+            pending = list(attempts(Attempt(attempt.patch, None, attempt.device), model.divisor))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            _log.warning("out of memory with %s", attempt)
+    raise OutOfMemoryError(
+        f"Segmenting {prepared.record.shape[::-1]} voxels with model '{model.card.id}' does not fit into memory, not "
+        "even with the smallest tiles.",
+        "Close other programs, give a region of interest, or use another computer.",
+    )
+
+
+class _NotFiniteError(Exception):
+    """The logits hold NaN or infinite values."""
+
+
+def _attempt(
+    attempt: Attempt,
+    config: SegmentConfig,
+    prepared: Prepared,
+    scheme: LabelScheme,
+    model: LoadedModel,
+    stage: Stage,
+    cancelled: CancelCheck,
+) -> tuple[Array, str]:
+    from medai.inference.sliding_window import SlidingWindow
+
+    predictor = _predictor(attempt, config, model)
+    overlap = EXACT_OVERLAP if config.precision == "exact" else FAST_OVERLAP
+    window = SlidingWindow(predictor, attempt.patch, overlap)
+    axis = window.axis(prepared.array.shape[1:])
+    kept = set(scheme.values)
+    values = (0, *(value if value in kept else 0 for value in model.card.label_scheme().values))
+    # The type follows from all of the model's labels, so that a subset of them gives the same kind of file.
+    writer = LabelWriter(prepared.record, values, axis, largest=max(model.card.label_scheme().values))
+
+    def take(planes: torch.Tensor) -> None:
+        if planes.shape[0] != len(values):
+            raise ModelError(
+                f"The network of model '{model.card.id}' gives {planes.shape[0]} classes; its card lists "
+                f"{len(values) - 1} labels and the background.",
+                "The package is damaged.",
+            )
+        if not bool(planes.sum().isfinite()):
+            raise _NotFiniteError
+        writer.add(planes)
+
+    window.stream(prepared.array, take, axis, stage, cancelled)
+    return writer.labels, predictor.engine
+
+
+def _predictor(attempt: Attempt, config: SegmentConfig, model: LoadedModel) -> Predictor:
+    from medai.inference.predictor import MirroredPredictor, TorchPredictor
+
+    networks = model.networks_of(config.folds)
+    if attempt.device != model.device:
+        import copy
+
+        networks = [copy.deepcopy(network).to(attempt.device) for network in networks]
+    predictor: Predictor = TorchPredictor(networks, attempt.device, attempt.dtype, model.planar)
+    if config.tta:
+        predictor = MirroredPredictor(predictor, (1, 2) if model.planar else (0, 1, 2))
+    return predictor
+
+
+def _free_memory() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _context_mm(model: LoadedModel) -> float:
+    patch_mm = np.array(model.card.patch) * np.array(model.card.spacing_mm)
+    return float(_ROI_CONTEXT * patch_mm.max())
+
+
+def _nothing_found(config: SegmentConfig, model: LoadedModel) -> str:
+    where = " inside the region of interest" if config.roi is not None else ""
+    inputs = ", ".join(f"{spec.name} {spec.modality}".strip() for spec in model.card.inputs)
+    return f"The model found nothing{where}. Check that the image shows what the model was made for ({inputs})."
