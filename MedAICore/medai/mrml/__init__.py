@@ -4,7 +4,10 @@ Needs `slicer` and `vtk`: Slicer 5.12 or newer, or the slicer-core wheel. The sc
 """
 
 from medai.mrml.overwrite import OverwritePolicy
+from medai.mrml.read_back import label_map_from_segmentation
+from medai.mrml.scene_file import save_scene_mrb
 from medai.mrml.surfaces import create_surfaces
+from medai.mrml.tables import table_from_statistics
 from medai.mrml.volumes import image_from_volume, volume_from_image
 from medai.mrml.write_back import WriteResult, write_segmentation
 
@@ -13,6 +16,9 @@ __all__ = [
     "WriteResult",
     "create_surfaces",
     "image_from_volume",
+    "label_map_from_segmentation",
+    "save_scene_mrb",
+    "table_from_statistics",
     "volume_from_image",
     "write_segmentation",
 ]

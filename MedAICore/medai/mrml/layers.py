@@ -93,36 +93,40 @@ def first_index(layer: Any, box: Box) -> tuple[int, int, int]:
     return i + box[2].start, j + box[1].start, k + box[0].start
 
 
-def mask_on_grid(
-    layer: Any,
-    values: Collection[int],
-    start_ijk: tuple[int, int, int],
-    shape: tuple[int, int, int],
-    matrix: Affine,
-    transform: Any = None,
-) -> npt.NDArray[np.bool_]:
-    """Where the layer has one of `values`, on another grid: bool (k, j, i) of `shape`.
+def values_on_grid(
+    layer: Any, start_ijk: Iterable[int], shape: tuple[int, int, int], matrix: Affine, transform: Any = None
+) -> Array:
+    """The layer's values on another grid, (k, j, i) of `shape`; 0 where the layer does not reach.
 
     `matrix` takes the indices of the other grid to the segmentation's coordinates, `start_ijk` is the index of the
-    mask's first voxel. A grid that differs by whole voxels only is copied exactly, any other is resampled to the
+    first voxel wanted. A grid that differs by whole voxels only is copied exactly, any other is resampled to the
     nearest voxel. `transform` (vtkAbstractTransform) takes the layer's coordinates to those of the other grid.
     """
-    mask = np.zeros(shape, bool)
     source = layer_array(layer)
-    if not source.size or not mask.size or not values:
-        return mask
+    values = np.zeros(shape, source.dtype)
+    if not source.size or not values.size:
+        return values
+    start = np.array(tuple(start_ijk))
     offset = None if transform is not None else _whole_voxel_offset(layer_matrix(layer), matrix)
     if offset is None:
-        return _resampled(layer, values, start_ijk, shape, matrix, transform)
-    # Index of the layer's first voxel relative to the mask's first voxel, along (k, j, i).
-    first = (np.array(layer.GetExtent()[::2]) + offset - np.array(start_ijk))[::-1]
+        return _resampled(layer, start, shape, matrix, transform)
+    # Index of the layer's first voxel relative to the first voxel wanted, along (k, j, i).
+    first = (np.array(layer.GetExtent()[::2]) + offset - start)[::-1]
     low = np.maximum(first, 0)
     high = np.minimum(first + source.shape, shape)
     if (low >= high).any():
-        return mask
+        return values
     target_box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     source_box = tuple(slice(a, b) for a, b in zip(low - first, high - first, strict=True))
-    mask[target_box] = np.isin(source[source_box], list(values))
+    values[target_box] = source[source_box]
+    return values
+
+
+def mask_on_grid(
+    layer: Any, values: Collection[int], start_ijk: Iterable[int], shape: tuple[int, int, int], matrix: Affine
+) -> npt.NDArray[np.bool_]:
+    """Where the layer has one of `values` on another grid, bool (k, j, i); see `values_on_grid`."""
+    mask: npt.NDArray[np.bool_] = np.isin(values_on_grid(layer, start_ijk, shape, matrix), list(values))
     return mask
 
 
@@ -136,23 +140,13 @@ def _whole_voxel_offset(source: Affine, target: Affine) -> npt.NDArray[np.int64]
     return offset.astype(np.int64)
 
 
-def _resampled(
-    layer: Any,
-    values: Collection[int],
-    start_ijk: tuple[int, int, int],
-    shape: tuple[int, int, int],
-    matrix: Affine,
-    transform: Any,
-) -> npt.NDArray[np.bool_]:
-    extent = layer.GetExtent()
-    binary, voxels = new_layer(layer_array(layer).shape, extent[::2], layer_matrix(layer), np.uint8)
-    voxels[...] = np.isin(layer_array(layer), list(values))
+def _resampled(layer: Any, start_ijk: Array, shape: tuple[int, int, int], matrix: Affine, transform: Any) -> Array:
     reference, _ = new_layer(shape, start_ijk, matrix, np.uint8)
     resampled = slicer.vtkOrientedImageData()
     slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
-        binary, reference, resampled, False, False, transform
+        layer, reference, resampled, False, False, transform
     )
     found = layer_array(resampled)
     if found.shape != shape:
         raise RuntimeError(f"Slicer resampled a segment to {found.shape} voxels instead of {shape}.")
-    return found != 0
+    return found.copy()  # the view dies with `resampled`

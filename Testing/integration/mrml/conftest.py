@@ -26,8 +26,11 @@ def host():
 @pytest.fixture
 def scene(host):
     """An empty scene."""
-    host.scene.Clear(False)
     yield host.scene
+    for node in host.scene.GetNodesByClass("vtkMRMLSegmentationNode"):
+        segmentation = node.GetSegmentation()
+        for n in range(segmentation.GetNumberOfSegments()):  # else each removal scans the layer that all share
+            segmentation.GetNthSegment(n).RemoveAllRepresentations()
     host.scene.Clear(False)
 
 
