@@ -1,0 +1,1 @@
+"""``make demo``: both hippocampi of a head MR, from the file to volumes in mL, a Slicer scene and pictures."""

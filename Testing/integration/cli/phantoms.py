@@ -1,0 +1,64 @@
+"""The phantom that the small model of these tests segments, and that model's card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from conftest import oblique_matrix
+
+from medai.image import Image
+from medai.labels import Code, Terminology
+
+BALLS = ((1, "bright ball", 400.0), (2, "dim ball", 250.0))
+ARGUMENTS = {
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "out_channels": 3,
+    "channels": [8, 16],
+    "strides": [[1, 1, 1], [2, 2, 2]],
+    "blocks_per_stage": [1, 1],
+    "normalization": "none",
+}
+
+
+def phantom(
+    seed: int = 0, shape: tuple[int, int, int] = (26, 40, 46), left_handed: bool = False
+) -> tuple[Image, np.ndarray]:
+    """Two balls on a noisy background, on an oblique, anisotropic grid: the image (float32) and its labels (k, j, i)."""
+    matrix = oblique_matrix((1.0, 1.2, 1.6), left_handed=left_handed)
+    generator = np.random.default_rng(seed)
+    array = generator.normal(100.0, 10.0, shape).astype(np.float32)
+    labels = np.zeros(shape, np.uint8)
+    k, j, i = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+    ras = np.stack([i, j, k, np.ones_like(i)], axis=-1) @ matrix.T
+    for (value, _, level), part in zip(BALLS, (0.3, 0.7), strict=True):
+        center = matrix @ np.array([part * shape[2], 0.5 * shape[1], 0.5 * shape[0], 1.0])
+        inside = np.linalg.norm(ras[..., :3] - center[:3], axis=-1) <= 7.5
+        labels[inside], array[inside] = value, level + generator.normal(0.0, 10.0, int(inside.sum()))
+    return Image(array[None], matrix, name="balls", modality="MR"), labels
+
+
+def make_card(**changes: Any) -> Any:
+    """The card of the small model."""
+    from medai.config.model_card import InputSpec, LabelSpec, ModelCard, NetworkSpec, Normalization
+    from medai.models import UNWRITTEN_WEIGHTS
+
+    terms = Terminology(Code("SCT", "123037004", "Anatomical Structure"), Code("SCT", "10200004", "Liver"))
+    colors = ((0.9, 0.3, 0.2), (0.2, 0.5, 0.9))
+    values: dict[str, Any] = {
+        "format": 1,
+        "id": "balls",
+        "version": "1.0.0",
+        "title": "Balls in a phantom",
+        "task": "segment",
+        "network": NetworkSpec("unet", ARGUMENTS),
+        "weights": UNWRITTEN_WEIGHTS,
+        "inputs": (InputSpec("T1", "MR", Normalization("zscore")),),
+        "licence": "Apache-2.0",
+        "spacing_mm": (1.3, 1.3, 1.3),
+        "patch": (24, 32, 32),
+        "labels": tuple(LabelSpec(v, n, c, terms) for (v, n, _), c in zip(BALLS, colors, strict=True)),
+        "citation": ("A phantom.",),
+    }
+    return ModelCard(**{**values, **changes})
