@@ -97,6 +97,9 @@ def _convert_dataclass(cls: type, data: Any, where: str) -> Any:
         if name in data:
             values[name] = _convert(hints[name], data[name], _join(where, name))
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            if type(None) in typing.get_args(hints[name]):  # `to_json` leaves None out
+                values[name] = None
+                continue
             raise ConfigError(f"{where.rstrip(':')}: the key '{name}' is missing.", "Add it.")
     try:
         return cls(**values)

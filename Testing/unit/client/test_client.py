@@ -31,6 +31,15 @@ from medai.errors import (
     WorkerError,
 )
 
+MATRIX = [1.0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]
+RESULT = {
+    "label_map": {"file": "r1-1.raw", "dtype": "uint8", "shape": [1, 2, 3, 4], "ijk_to_ras": MATRIX},
+    "labels": [],
+    "model": {"id": "m", "version": "1", "device": "cpu", "memory_mb": 1.0},
+    "seconds": {},
+    "engine": "none",
+    "precision": "exact",
+}
 HELLO = Hello(PROTOCOL_VERSION, medai.__version__, 1)
 
 
@@ -239,7 +248,7 @@ def test_cancel_that_crosses_the_result_is_still_a_cancel(client, transport):
     ],
 )
 def test_death_of_the_worker_fails_one_request_only(client, transport, code, log, kind, text):
-    number, heard = ask(client)
+    _, heard = ask(client)
     _, next_heard = ask(client)
     polls(client)
     transport.exit = WorkerExit(code, log)
@@ -339,7 +348,7 @@ def test_arrays_of_a_request_are_deleted_however_it_ends(client, transport):
             client.cancel(number)
         polls(client)
         if ending == "result":
-            transport.say(ErrorEvent("error", "no", "", number))
+            transport.say(ResultEvent(number, RESULT))
         elif ending == "error":
             transport.say(ErrorEvent("error", "no", "", number))
         elif ending == "crash":
