@@ -71,6 +71,9 @@ def _imports(node: ast.AST, at_module_level: bool) -> Iterator[Imported]:
         if isinstance(child, ast.Import):
             yield from (Imported(alias.name, child.lineno, at_module_level) for alias in child.names)
         elif isinstance(child, ast.ImportFrom) and child.level == 0 and child.module:
+            if child.module == "medai":  # `from medai import models` may name a module
+                yield from (Imported(f"medai.{alias.name}", child.lineno, at_module_level) for alias in child.names)
+                continue
             yield Imported(child.module, child.lineno, at_module_level)
         elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             for other in child.orelse:

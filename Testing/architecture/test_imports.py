@@ -26,6 +26,7 @@ AT_MODULE_LEVEL = {
     "augmentation": {"torch", "monai"},
     "training": {"torch", "monai", "safetensors"},
     "inference": {"torch", "monai", "scipy"},
+    "segment": {"torch", "scipy"},
     "explain": {"torch", "monai"},
     "metrics": {"torch", "scipy"},
     "preprocessing": {"torch", "scipy", "SimpleITK"},
@@ -36,13 +37,16 @@ AT_MODULE_LEVEL = {
     "view": {"slicer", "vtk", "vtkmodules", "trame", "trame_slicer"},
     "cli": {"typer", "rich", "click"},
 }
-# What Slicer's process may load of medai.
+# What Slicer's process may load of medai; models is among them because panels show cards before any environment exists.
 LIGHT = (
     "client",
     "mrml",
     "session",
     "process_identity",
     "label_statistics",
+    "models",
+    "machine",
+    "memory",
     "config",
     "image",
     "labels",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shutil
@@ -11,7 +12,7 @@ from urllib.parse import urlparse
 
 import pytest
 from architecture.cmake_lists import MODULES
-from architecture.source_tree import REPOSITORY
+from architecture.source_tree import REPOSITORY, parse
 
 MEGABYTE = 2**20
 # The index's list of categories, as far as one of ours could ever be chosen from it.
@@ -92,9 +93,11 @@ def test_module_folder_has_one_python_file_at_its_top(module: str) -> None:
     folder = REPOSITORY / module
     assert [path.name for path in folder.glob("*.py")] == [f"{module}.py"]
     assert not (folder / module).exists(), "a package of the module's name would hide the module"
-    tree = (folder / f"{module}.py").read_text(encoding="utf-8")
-    for suffix in ("", "Widget", "Logic", "Test"):
-        assert re.search(rf"^class {module}{suffix}\(", tree, flags=re.MULTILINE), f"class {module}{suffix}"
+    tree = parse(folder / f"{module}.py")
+    defined = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    imported = {a.asname or a.name for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names}
+    needed = {f"{module}{suffix}" for suffix in ("", "Widget", "Logic", "Test")}
+    assert needed <= defined | imported, "Slicer looks these four classes up in the module's file"
 
 
 def test_licences_are_there() -> None:

@@ -11,7 +11,7 @@ from architecture.source_tree import MEDAI, medai_files, name_of, parse, slicer_
 
 ALL_FILES = [*medai_files(), *slicer_side_files()]
 # What a person reads on a terminal is written here.
-MAY_PRINT = (MEDAI / "demo.py", MEDAI / "cli")
+MAY_PRINT = (MEDAI / "demo", MEDAI / "cli")
 FORBIDDEN_NAMES = {"utils.py", "util.py", "helpers.py", "helper.py", "manager.py", "misc.py", "common.py"}
 
 
