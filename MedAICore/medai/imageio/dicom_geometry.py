@@ -1,8 +1,8 @@
 """Whether the slices of a DICOM series form one regular grid, and the grid. Nothing is ever bent to fit.
 
-Tolerances. A slice may lie off the regular grid by at most 5 % of the slice distance, or 0.05 mm where that is more
-(scanners round positions to 0.1 mm). The stack may lean by at most 0.001 mm per mm against the slices' normal.
-Direction cosines and pixel sizes of all slices agree within 0.001 (parts of 1, relative).
+Tolerances. A slice may lie off the regular grid by at most 5 % of the slice distance, or by 0.1 mm where that is more
+(scanners round positions to 0.1 mm), but never by more than 20 % of the slice distance. The stack may lean by at most
+0.001 mm per mm against the slices' normal. Direction cosines (absolute) and pixel sizes (relative) agree within 0.001.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from medai.imageio.sitk_bridge import LPS_TO_RAS, SHEAR_TOLERANCE
 
 _AGREEMENT = 1e-3
 _OFF_GRID_FRACTION = 0.05
-_OFF_GRID_MM = 0.05
+_ROUNDING_MM = 0.1
+_ROUNDING_FRACTION = 0.2
 _REGULARISE = "Load it in 3D Slicer with Acquisition Geometry Regularization, and save the volume as .nrrd."
 _IN_SLICER = "Load it in 3D Slicer's DICOM module, look at it, and save the volume as .nrrd."
 
@@ -125,7 +126,7 @@ def _step(slices: list[DicomSlice], heights: np.ndarray, normal: np.ndarray, whe
     step: np.ndarray = (positions[-1] - positions[0]) / (len(slices) - 1)
     distance = float(np.dot(step, normal))
     regular = heights[0] + distance * np.arange(len(slices))
-    tolerance = max(_OFF_GRID_FRACTION * distance, _OFF_GRID_MM)
+    tolerance = max(_OFF_GRID_FRACTION * distance, min(_ROUNDING_MM, _ROUNDING_FRACTION * distance))
     if np.abs(heights - regular).max() > tolerance:
         _refuse_irregular(slices, np.diff(heights), where)
     lean = float(np.linalg.norm(step - distance * normal)) / distance
