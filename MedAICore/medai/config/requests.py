@@ -176,8 +176,28 @@ class SegmentArgs:
 
 
 @dataclass(frozen=True)
+class LabelFound:
+    """Size, place and intensity of one label in a result.
+
+    `box` is [k0, k1, j0, j1, i0, i1], ends excluded, in the index of the label map; None where the label is empty, as
+    are the intensities (of the first channel, in its own units).
+    """
+
+    value: int
+    name: str
+    voxels: int
+    volume_ml: float
+    mean: float | None = None
+    standard_deviation: float | None = None
+    box: tuple[int, int, int, int, int, int] | None = None
+
+
+@dataclass(frozen=True)
 class SegmentValue:
-    """Value of segment. `label_map` lies on the grid of the first image; `labels` are what its values mean."""
+    """Value of segment. `label_map` lies on the grid of the first image; `labels` are what its values mean.
+
+    `statistics` has one entry for each of `labels`, so that Slicer's main thread need not count voxels.
+    """
 
     label_map: ArrayRef
     labels: tuple[Label, ...]
@@ -186,6 +206,7 @@ class SegmentValue:
     peak_memory_mb: float | None
     engine: str
     precision: str
+    statistics: tuple[LabelFound, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

@@ -11,6 +11,9 @@ from typing import Any
 from medai.config.requests import (
     Device,
     DeviceInfo,
+    EvaluateArgs,
+    EvaluateValue,
+    LabelFound,
     ModelEntry,
     ModelsList,
     NoArgs,
@@ -19,8 +22,13 @@ from medai.config.requests import (
     WarmModel,
     WorkerInfo,
 )
+from medai.errors import InputError
+from medai.image import Image
+from medai.label_statistics import label_extents, label_statistics
+from medai.labels import Label, LabelScheme, distinct_color
 from medai.machine import MIB, process_memory_mb, processor_name, system_memory_mb
 from medai.process_identity import ProcessIdentity
+from medai.progress import Progress, check_cancelled
 from medai.worker.run import Operation, Run
 
 
@@ -62,12 +70,14 @@ def segment(args: SegmentArgs, run: Run) -> SegmentValue:
     device = choose_device(args.config.device)
 
     def load() -> tuple[Any, WarmModel]:
+        run.progress(Progress(0.0, "Loading the model"))
         package = open_model(root)
         model = use_case.load_model(package, device)
         return model, WarmModel(package.card.id, package.card.version, str(device), _memory_mb(model))
 
     key: Hashable = (root, _files_signature(root), str(device))
     warm = run.models.get(key, load)
+    check_cancelled(run.cancelled)
     result = use_case.run(args.config, images, warm.model, run.progress, run.cancelled)
     started_s = time.perf_counter()
     label_map = run.put(result.label_map)
@@ -85,11 +95,54 @@ def segment(args: SegmentArgs, run: Run) -> SegmentValue:
     )
 
 
+def evaluate(args: EvaluateArgs, run: Run) -> EvaluateValue:
+    """Compare two label maps that lie on one grid."""
+    from medai.evaluate import compare_label_maps, mean_of
+
+    reference, prediction = run.take(args.reference), run.take(args.prediction)
+    for image in (reference, prediction):
+        if image.channels != 1 or image.array.dtype.kind not in "iu":
+            raise InputError(
+                f"'{image.name}' has {image.channels} channels of {image.array.dtype}.",
+                "Give label maps: one channel of whole numbers.",
+            )
+    scheme = _scheme(args.labels)
+    check_cancelled(run.cancelled)
+    rows = compare_label_maps(reference, prediction, scheme, scheme, args.tolerance_mm)
+    cases = [{"case": args.case, "labels": rows}]
+    return EvaluateValue({"cases": cases, "mean": mean_of(cases), "tolerance_mm": args.tolerance_mm, "warnings": []})
+
+
 OPERATIONS_SERVED: dict[str, Operation] = {
     "device.info": device_info,
     "models.list": models_list,
     "segment": segment,
+    "evaluate": evaluate,
 }
+
+
+def _statistics(label_map: Image, scheme: LabelScheme, image: Image) -> tuple[LabelFound, ...]:
+    """Size, place and intensity of every label, counted here so that Slicer need not."""
+    extents = label_extents(label_map.channel(0))
+    found = []
+    for entry in label_statistics(label_map, scheme, image, extents):
+        extent = extents.get(entry.value)
+        box = tuple(end for axis in extent.box for end in (axis.start, axis.stop)) if extent else None
+        found.append(
+            LabelFound(
+                entry.value, entry.name, entry.voxels, entry.volume_ml, entry.mean, entry.standard_deviation, box
+            )
+        )
+    return tuple(found)
+
+
+def _scheme(names: dict[str, str]) -> LabelScheme | None:
+    """The scheme of a request's value -> name; None where it names nothing."""
+    wrong = [value for value in names if not value.isdecimal()]
+    if wrong:
+        raise InputError(f"'{wrong[0]}' in labels is no label value.", "Give whole numbers, as text.")
+    labels = (Label(int(value), name, distinct_color(n)) for n, (value, name) in enumerate(names.items()))
+    return LabelScheme(tuple(labels)) if names else None
 
 
 def _accelerators(torch: Any) -> list[Device]:

@@ -104,7 +104,10 @@ def run_request(
         value = operations[request.op](args, Run(request.id, session, models, throttle, cancelled))
         last = encode(ResultEvent(request.id, to_json(value)))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a worker answers, whatever happened, and lives on
-        last = encode(_event_of(error, request.id))
+        event = _event_of(error, request.id)
+        last = encode(event)
+        if event.code == OutOfMemoryError.code:
+            models.forget_all()
         session.discard_results_of(request.id)
         # The frames hold the arrays of the failed run.
         traceback.clear_frames(error.__traceback__)
