@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from PySide6 import QtCore
@@ -75,3 +76,47 @@ def click(widget: Any) -> None:
 
     QtTest.QTest.mouseClick(convert.unwrap(widget), QtCore.Qt.MouseButton.LeftButton)
     QtCore.QCoreApplication.processEvents()
+
+
+class GilHeldLoop:
+    """Processes Qt's events without ever giving up the GIL in between, as Slicer's C++ main loop does.
+
+    PySide6 releases the GIL around ``processEvents``; ``ctypes.PyDLL`` calls the same C++ function while holding it, so
+    a Python thread stands still while the loop is idle and only runs while a Python slot runs.
+    """
+
+    _SYMBOL = "_ZN16QCoreApplication13processEventsE6QFlagsIN10QEventLoop17ProcessEventsFlagEE"
+    WAIT_FOR_MORE_EVENTS = 0x04
+
+    def __init__(self) -> None:
+        import ctypes
+
+        import PySide6
+
+        libraries = sorted((Path(PySide6.__file__).parent / "Qt" / "lib").glob("libQt6Core.so*"))
+        if not libraries:
+            raise OSError("libQt6Core was not found beside PySide6; the GIL-holding loop needs it (Linux wheels).")
+        self._process_events = getattr(ctypes.PyDLL(str(libraries[0])), self._SYMBOL)
+        self._process_events.argtypes = [ctypes.c_int]
+        self._process_events.restype = None
+
+    def step(self) -> None:
+        """Wait for the next event (holding the GIL) and process what is there. Some timer must be running."""
+        self._process_events(self.WAIT_FOR_MORE_EVENTS)
+
+    def run(self, milliseconds: float) -> None:
+        """Run the loop this long."""
+        wake = QtCore.QTimer()
+        wake.start(5)
+        end = time.perf_counter() + milliseconds / 1000.0
+        while time.perf_counter() < end:
+            self.step()
+        wake.stop()
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+        """Like :func:`wait_until`, holding the GIL."""
+        wake = QtCore.QTimer()
+        wake.start(5)
+        found = wait_until(condition, seconds, step=self.step)
+        wake.stop()
+        return found

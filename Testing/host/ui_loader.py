@@ -20,7 +20,7 @@ _DESIGNER_ONLY = {
     "layout": {"leftMargin", "topMargin", "rightMargin", "bottomMargin", "margin", "horizontalSpacing",
                "verticalSpacing", "spacing", "fieldGrowthPolicy", "labelAlignment", "formAlignment", "rowWrapPolicy",
                "sizeConstraint"},
-    "QListWidget": {"text"},
+    "QLabel": {"buddy"},
 }  # fmt: skip
 
 
@@ -73,6 +73,8 @@ def _check(root: ElementTree.Element) -> None:
         for entry in element.findall("property"):
             name = entry.get("name", "")
             dynamic = entry.get("stdset") == "0"
+            if not dynamic and name in _DESIGNER_ONLY.get(members.name, ()):
+                continue
             if not dynamic and name not in members.properties:
                 raise UiError(f"{members.name} '{element.get('name')}' has no property '{name}'.")
             if not dynamic and not members.properties[name][1]:

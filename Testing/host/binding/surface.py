@@ -51,6 +51,10 @@ class Surface:
     enums: dict[str, list[str]] = field(default_factory=dict)
 
 
+# Surfaces that a test brings along, by class name.
+REGISTERED: dict[str, Surface] = {}
+
+
 def normalized(signature: str) -> str:
     """Spell a signal as Qt's meta object does: no spaces, const references or default values."""
     text = signature.split("=", 1)[0] if "(" not in signature else signature
@@ -155,6 +159,8 @@ def _merge_recorded(name: str) -> dict[str, Any] | None:
 @lru_cache(maxsize=None)
 def surface_of(name: str) -> Surface:
     """Members of a Qt, CTK or Slicer class; KeyError when neither facts nor Qt know the class."""
+    if name in REGISTERED:
+        return REGISTERED[name]
     declared = facts.load("slicer").get(name)
     recorded = _merge_recorded(name)
     cls = pyside_class(name)
