@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: seeded phantoms with odd, anisotropic, oblique geometry, and the real data where it is."""
+"""Fixtures of all tests: seeded phantoms with odd, anisotropic, oblique geometry, and the real data where it is."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def two_labels() -> LabelScheme:
 
 @pytest.fixture
 def sphere_label_map() -> Image:
-    """Two balls (values 1 and 2) of known centre and radius on an oblique, anisotropic grid, uint8, 21 x 33 x 47 voxels."""
+    """Two balls (values 1, 2) of known centre and radius on an oblique, anisotropic grid, uint8, 21 x 33 x 47 voxels."""
     matrix = oblique_matrix((0.9, 1.3, 2.1))
     k, j, i = np.meshgrid(np.arange(21), np.arange(33), np.arange(47), indexing="ij")
     ras = np.stack([i, j, k, np.ones_like(i)], axis=-1) @ matrix.T

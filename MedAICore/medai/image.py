@@ -20,8 +20,8 @@ Box = tuple[slice, slice, slice]
 class Image:
     """A 3D image, or a label map: voxels and the place of the voxels in the patient.
 
-    `array` has the axes (channel, k, j, i); `ijk_to_ras` is the 4x4 matrix that takes a voxel index (i, j, k, 1) to
-    RAS mm. Index (0, 0, 0) is the *centre* of the first voxel. A left-handed matrix is allowed, a singular one is not.
+    `array` has the axes (channel, k, j, i); `ijk_to_ras` is the 4x4 matrix that takes a voxel index (i, j, k, 1)
+    to RAS mm. Index (0, 0, 0) is the *centre* of the first voxel. A left-handed matrix is allowed, a singular one is not.
     """
 
     array: Array
@@ -38,7 +38,7 @@ class Image:
         matrix = np.asarray(self.ijk_to_ras, dtype=np.float64)
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
             raise GeometryError(
-                f"Image '{self.name}': the matrix of the voxel positions is not a finite 4x4 matrix: {matrix.tolist()}.",
+                f"Image '{self.name}': the voxel-to-RAS matrix is not a finite 4x4 matrix: {matrix.tolist()}.",
                 "Repair the header of the file.",
             )
         columns = np.linalg.norm(matrix[:3, :3], axis=0)

@@ -35,7 +35,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Terminology:
-    """What a segment is, in DICOM's five coded terms: category, type and its modifier, anatomic region and its modifier."""
+    """What a segment is, in DICOM's five coded terms: category, type with modifier, anatomic region with modifier."""
 
     category: Code
     type: Code
@@ -101,7 +101,7 @@ class LabelScheme:
 
     def __post_init__(self) -> None:
         for what, items in (("value", self.values), ("name", self.names)):
-            doubled = sorted({item for item in items if items.count(item) > 1}, key=str)  # type: ignore[operator]
+            doubled = sorted({item for item in items if items.count(item) > 1}, key=str)
             if doubled:
                 raise ConfigError(f"Several labels have the same {what}: {doubled}.", f"Give each its own {what}.")
 

@@ -11,7 +11,7 @@ from medai.errors import Cancelled
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: `fraction` in 0..1, a short `stage` for a person, `eta_s` seconds left (None: not known yet)."""
+    """How far a run is: `fraction` in 0..1, a short `stage` for a person, `eta_s` seconds left (None: unknown)."""
 
     fraction: float
     stage: str
@@ -41,7 +41,7 @@ class Stage:
     """One named part of a run, mapped to the range `start`..`end` of the whole run's fraction.
 
     Calling it with the part's own fraction (0..1) reports to `progress`. The time left is extrapolated from this part's
-    speed and scaled to the whole run; it is given only once 2 % of the part and 0.5 s have passed, as earlier guesses jump.
+    speed and scaled to the whole run; it is given only once 2 % of the part and 0.5 s have passed: earlier guesses jump.
     """
 
     def __init__(self, progress: ProgressCallback, name: str, start: float = 0.0, end: float = 1.0) -> None:
@@ -53,6 +53,7 @@ class Stage:
         self(0.0)
 
     def __call__(self, fraction: float) -> None:
+        """Report that this part is done by `fraction`; values outside of 0..1 are clipped."""
         fraction = min(max(fraction, 0.0), 1.0)
         whole = self._start + fraction * (self._end - self._start)
         self._progress(Progress(whole, self._name, self._eta_s(fraction, whole)))

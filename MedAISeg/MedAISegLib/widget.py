@@ -20,7 +20,7 @@ TICK_MS = 10
 
 
 class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Inputs, outputs, Apply/Cancel, progress, results; a timer does the work in slices, so the window never freezes."""
+    """Inputs, outputs, Apply/Cancel, progress, results; work is done in slices, so the window never freezes."""
 
     def __init__(self, parent=None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
