@@ -65,7 +65,7 @@ def two_labels() -> LabelScheme:
 
 @pytest.fixture
 def sphere_label_map() -> Image:
-    """Two balls (values 1, 2) of known centre and radius on an oblique, anisotropic grid, uint8, 21 x 33 x 47 voxels."""
+    """Two balls (values 1, 2) of known centre and radius on an oblique, anisotropic grid, uint8, shape 21, 33, 47."""
     matrix = oblique_matrix((0.9, 1.3, 2.1))
     k, j, i = np.meshgrid(np.arange(21), np.arange(33), np.arange(47), indexing="ij")
     ras = np.stack([i, j, k, np.ones_like(i)], axis=-1) @ matrix.T

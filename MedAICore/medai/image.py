@@ -21,7 +21,8 @@ class Image:
     """A 3D image, or a label map: voxels and the place of the voxels in the patient.
 
     `array` has the axes (channel, k, j, i); `ijk_to_ras` is the 4x4 matrix that takes a voxel index (i, j, k, 1)
-    to RAS mm. Index (0, 0, 0) is the *centre* of the first voxel. A left-handed matrix is allowed, a singular one is not.
+    to RAS mm. Index (0, 0, 0) is the *centre* of the first voxel. A left-handed matrix is
+    allowed, a singular one is not.
     """
 
     array: Array

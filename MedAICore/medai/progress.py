@@ -41,7 +41,7 @@ class Stage:
     """One named part of a run, mapped to the range `start`..`end` of the whole run's fraction.
 
     Calling it with the part's own fraction (0..1) reports to `progress`. The time left is extrapolated from this part's
-    speed and scaled to the whole run; it is given only once 2 % of the part and 0.5 s have passed: earlier guesses jump.
+    speed and scaled to the whole run; it is given once 2 % of the part and 0.5 s have passed: earlier guesses jump.
     """
 
     def __init__(self, progress: ProgressCallback, name: str, start: float = 0.0, end: float = 1.0) -> None:
