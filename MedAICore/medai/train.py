@@ -171,8 +171,8 @@ def _check_same_run(stored: TrainingSettings, wanted: TrainingSettings, config: 
         raise ConfigError(
             f"'{folder}' holds an earlier run.", "Go on with it by --resume, or remove that folder to start again."
         )
-    # More or less time is the one thing that a person may change on the way.
-    stored = replace(stored, max_minutes=wanted.max_minutes)
+    # Time limit and checkpoint interval are what a person may change on the way.
+    stored = replace(stored, max_minutes=wanted.max_minutes, checkpoint_minutes=wanted.checkpoint_minutes)
     changed = [name for name in vars(stored) if getattr(stored, name) != getattr(wanted, name)]
     if changed:
         raise ConfigError(

@@ -34,6 +34,7 @@ class TrainConfig:
     network: str | None = None
     width: int | None = None
     patch: tuple[int, int, int] | None = None
+    checkpoint_minutes: float = 3.0
     resume: bool = False
     description: str = ""
     """Path of a JSON file with a `ModelDescription`; "" for none."""
@@ -41,7 +42,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not 0.0 < self.validation_fraction < 1.0:
             raise ConfigError(f"validation_fraction is {self.validation_fraction}.", "Give a part between 0 and 1.")
-        for name in ("max_minutes", "steps", "batch_size", "learning_rate", "width"):
+        for name in ("checkpoint_minutes", "max_minutes", "steps", "batch_size", "learning_rate", "width"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"{name} is {value}.", "Give a number above 0.")

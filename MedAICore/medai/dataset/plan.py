@@ -49,13 +49,14 @@ def target_spacing(facts: Fingerprint) -> tuple[float, float, float]:
     """Median spacing; a coarse axis of few slices takes the 10th percentile, as interpolation would invent the rest."""
     spacing = np.array(facts.median_spacing_mm)
     if round(facts.median_shape[0]) == 1:  # single slices have no spacing to choose
-        return 1.0, float(spacing[1]), float(spacing[2])
+        return 1.0, round(float(spacing[1]), 5), round(float(spacing[2]), 5)
     coarse = int(spacing.argmax())
     others = [axis for axis in range(3) if axis != coarse]
     few_slices = facts.median_shape[coarse] * _ANISOTROPIC < min(facts.median_shape[axis] for axis in others)
     if spacing[coarse] > _ANISOTROPIC * min(spacing[others]) and few_slices:
         spacing[coarse] = max(facts.fine_spacing_mm[coarse], float(spacing[others].max()))
-    return float(spacing[0]), float(spacing[1]), float(spacing[2])
+    # Headers hold spacings in float32; the tail of their digits means nothing.
+    return round(float(spacing[0]), 5), round(float(spacing[1]), 5), round(float(spacing[2]), 5)
 
 
 def make_plan(

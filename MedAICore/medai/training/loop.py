@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,10 @@ from torch import nn
 
 from medai.augmentation import augment
 from medai.dataset.cache import CaseArrays
-from medai.errors import MedAIError
+from medai.errors import Cancelled, MedAIError
 from medai.losses import DeepSupervision, dice_and_cross_entropy
 from medai.networks import build_network
-from medai.progress import CancelCheck, Progress, ProgressCallback
+from medai.progress import CancelCheck, Progress, ProgressCallback, check_cancelled
 from medai.training.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
 from medai.training.ema import WeightAverage
 from medai.training.precision import Compute
@@ -74,43 +74,53 @@ class Trainer:
         cancelled: CancelCheck,
     ) -> Outcome:
         """Train until the schedule's end, or until `cancelled`; a checkpoint is left behind in both cases."""
+        sampler = PatchSampler(training, self.settings)
+        watched = validation[: self.settings.validation_case_limit]  # `medai.train` measures the result on all of them
+        try:
+            # One thread draws the next batch while the device computes this one.
+            with ThreadPoolExecutor(1) as pool:
+                self._steps(sampler, pool, watched, progress, cancelled)
+            self.save()
+            self.validate(watched, cancelled)
+            finished = True
+        except Cancelled:
+            self.save()
+            finished = False
+        self.folder.report("end", step=self.step, seconds=round(self.seconds, 1), finished=finished)
+        return Outcome(self.average.network.state_dict(), self.dice, self.step, self.seconds, finished)
+
+    def _steps(
+        self,
+        sampler: PatchSampler,
+        pool: ThreadPoolExecutor,
+        validation: Sequence[CaseArrays],
+        progress: ProgressCallback,
+        cancelled: CancelCheck,
+    ) -> None:
         s = self.settings
-        sampler = PatchSampler(training, s)
         clock = _Clock(self.seconds)
         reporter = _Reporter(self.folder, self.step, s.batch_size)
         next_checkpoint_s = clock.seconds() + 60 * s.checkpoint_minutes
-        validation = validation[
-            : s.validation_case_limit
-        ]  # the end result is measured on all of them, by `medai.train`
-        # One thread draws the next batch while the device computes this one.
-        with ThreadPoolExecutor(1) as pool:
-            upcoming = pool.submit(sampler.batch, self.step)
-            while (fraction := run_fraction(self.step, clock.seconds(), s)) < 1.0 and not cancelled():
-                rate = learning_rate(fraction, s)
-                waited = time.perf_counter()
-                batch = upcoming.result()
-                reporter.waited_s += time.perf_counter() - waited
-                upcoming = pool.submit(sampler.batch, self.step + 1)
-                loss = self.train_step(batch, rate)
-                self.step += 1
-                self.average.update(self.network, self.step)
-                self.seconds = clock.seconds()
-                fraction = run_fraction(self.step, self.seconds, s)
-                reporter.step(self.step, self.seconds, fraction, rate, loss)
-                progress(Progress(fraction, "training", _remaining(fraction, self.seconds)))
-                if fraction < 1.0 and int(fraction * s.validations) > self.validated:
-                    self.validate(validation, cancelled)
-                    self.validated = int(fraction * s.validations)
-                if clock.seconds() >= next_checkpoint_s:
-                    self.save()
-                    next_checkpoint_s = clock.seconds() + 60 * s.checkpoint_minutes
-        finished = run_fraction(self.step, clock.seconds(), s) >= 1.0
+        upcoming = pool.submit(sampler.batch, self.step)
+        while (fraction := run_fraction(self.step, clock.seconds(), s)) < 1.0:
+            check_cancelled(cancelled)
+            rate = learning_rate(fraction, s)
+            batch = reporter.wait_for(upcoming)
+            upcoming = pool.submit(sampler.batch, self.step + 1)
+            loss = self.train_step(batch, rate)
+            self.step += 1
+            self.average.update(self.network, self.step)
+            self.seconds = clock.seconds()
+            fraction = run_fraction(self.step, self.seconds, s)
+            reporter.step(self.step, self.seconds, fraction, rate, loss)
+            progress(Progress(fraction, "training", _remaining(fraction, self.seconds)))
+            if fraction < 1.0 and int(fraction * s.validations) > self.validated:
+                self.validate(validation, cancelled)
+                self.validated = int(fraction * s.validations)
+            if clock.seconds() >= next_checkpoint_s:
+                self.save()
+                next_checkpoint_s = clock.seconds() + 60 * s.checkpoint_minutes
         self.seconds = clock.seconds()
-        self.save()
-        if finished:
-            self.validate(validation, cancelled)
-        self.folder.report("end", step=self.step, seconds=round(self.seconds, 1), finished=finished)
-        return Outcome(self.average.network.state_dict(), self.dice, self.step, self.seconds, finished)
 
     def train_step(self, batch: Batch, rate: float) -> torch.Tensor:
         """One update of the weights; returns the loss as a tensor, so that a GPU is not waited for."""
@@ -217,13 +227,19 @@ class _Reporter:
 
     def __init__(self, folder: RunFolder, step: int, batch_size: int) -> None:
         self._folder, self._batch_size = folder, batch_size
-        self.waited_s = 0.0
         self._start(step)
 
     def _start(self, step: int) -> None:
         self._since, self._from_step = time.perf_counter(), step
         self._losses: list[torch.Tensor] = []
-        self.waited_s = 0.0
+        self._waited_s = 0.0
+
+    def wait_for(self, upcoming: Future[Batch]) -> Batch:
+        """The next batch; the time until it is there counts as waiting for data."""
+        started = time.perf_counter()
+        batch = upcoming.result()
+        self._waited_s += time.perf_counter() - started
+        return batch
 
     def step(self, step: int, seconds: float, fraction: float, rate: float, loss: torch.Tensor) -> None:
         self._losses.append(loss)
@@ -238,7 +254,7 @@ class _Reporter:
             loss=round(float(torch.stack(self._losses).mean()), 5),
             learning_rate=rate,
             samples_per_s=round((step - self._from_step) * self._batch_size / passed, 3),
-            data_wait=round(self.waited_s / passed, 4),
+            data_wait=round(self._waited_s / passed, 4),
         )
         self._start(step)
 

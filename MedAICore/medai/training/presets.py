@@ -95,6 +95,7 @@ def settings_for(cache: Cache, plan: Plan, config: TrainConfig, fold: int, compu
         learning_rate=config.learning_rate or _LEARNING_RATES[optimizer],
         weight_decay=_WEIGHT_DECAYS[optimizer],
         augmentation=augmentation_for(plan),
+        checkpoint_minutes=config.checkpoint_minutes,
         seed=config.seed,
         fold=fold,
     )
