@@ -130,9 +130,11 @@ class LabelScheme:
 
     def by_name(self, name: str) -> Label:
         """The label of this name (upper and lower case alike); InputError where there is none."""
-        for label in self.labels:
-            if label.name.casefold() == name.strip().casefold():
-                return label
+        # An exact match first: a file's scheme may hold names that differ in nothing but case.
+        for same in (str.strip, lambda text: text.strip().casefold()):
+            for label in self.labels:
+                if same(label.name) == same(name):
+                    return label
         raise InputError(f"There is no label '{name}'.", f"The labels are: {', '.join(self.names)}.")
 
     def subset(self, names: Sequence[str]) -> LabelScheme:

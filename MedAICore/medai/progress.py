@@ -60,7 +60,7 @@ class Stage:
 
     def _eta_s(self, fraction: float, whole: float) -> float | None:
         elapsed_s = time.monotonic() - self._started_s
-        if fraction < 0.02 or elapsed_s < 0.5:
+        if fraction < 0.02 or elapsed_s < 0.5 or self._end <= self._start:
             return None
         seconds_per_fraction = elapsed_s / (fraction * (self._end - self._start))
         return max(0.0, (1.0 - whole) * seconds_per_fraction)

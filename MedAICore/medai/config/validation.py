@@ -59,6 +59,8 @@ def read_json(path: Path) -> Any:
         raise ConfigError(f"'{path}' is not UTF-8 text.", "Save it as UTF-8 JSON.") from error
     except json.JSONDecodeError as error:
         raise ConfigError(f"'{path}' is not JSON: {error.msg}, line {error.lineno}.", "Correct that line.") from error
+    except RecursionError as error:
+        raise ConfigError(f"'{path}' is nested too deeply to be read.", "Give plain JSON data.") from error
 
 
 def _convert(kind: Any, data: Any, where: str) -> Any:
@@ -150,9 +152,13 @@ def _convert_mapping(kind: Any, data: Any, where: str) -> dict[str, Any]:
 
 def _convert_scalar(kind: Any, data: Any, where: str) -> Any:
     if kind is float:
-        if isinstance(data, bool) or not isinstance(data, int | float) or not math.isfinite(data):
+        try:
+            number = math.nan if isinstance(data, bool) or not isinstance(data, int | float) else float(data)
+        except OverflowError:  # JSON's integers have any length
+            number = math.inf
+        if not math.isfinite(number):
             raise _wrong(where, data, "a finite number")
-        return float(data)
+        return number
     if kind is int:
         if isinstance(data, bool) or not isinstance(data, int):
             raise _wrong(where, data, "a whole number")
