@@ -70,7 +70,7 @@ class Client:
         self,
         transport: Transport,
         session_parent: Path | None = None,
-        cancel_grace_s: float = 0.8,
+        cancel_grace_s: float = 0.7,
         hello_timeout_s: float = 60.0,
     ) -> None:
         sweep(session_parent)
