@@ -72,6 +72,8 @@ def evaluate(record: dict[str, Any], folder: str) -> Outcome:
         return Outcome(record["id"], record["area"], "not_applicable", "the recorded expression crashed the process")
     if _QT5_ONLY.search(record["code"]):
         return Outcome(record["id"], record["area"], "not_applicable", "names something that Qt 6 removed")
+    if re.search(r"\$TMP/\w+\.ui", record["code"]):
+        return Outcome(record["id"], record["area"], "not_applicable", "needs a .ui file that was not recorded")
     if "$CTK_DESIGNER_PLUGINS" in record["code"] or "PythonQt" in record.get("needs", []):
         return Outcome(record["id"], record["area"], "not_applicable", "needs the recording's own build")
     code = record["code"].replace("$TMP", folder)
@@ -183,9 +185,7 @@ def table(outcomes: list[Outcome]) -> str:
     for area, counts in sorted(areas.items()):
         applicable = counts["agree"] + counts["disagree"]
         part = 100.0 * counts["agree"] / applicable if applicable else 100.0
-        lines.append(
-            f"{area:28}{counts['agree']:7}{counts['disagree']:10}{counts['not_applicable']:6}{part:7.1f}%"
-        )
+        lines.append(f"{area:28}{counts['agree']:7}{counts['disagree']:10}{counts['not_applicable']:6}{part:7.1f}%")
     agree, applicable = share(outcomes)
     rest = len(outcomes) - applicable
     lines.append(f"{'all':28}{agree:7}{applicable - agree:10}{rest:6}{100.0 * agree / applicable:7.1f}%")

@@ -86,6 +86,10 @@ class Emitter(QtCore.QObject):
     def takesBool(self, value: bool) -> str:
         return "bool"
 
+    def takesVariant(self, value: Any) -> str:
+        kind, shown = _variant(value)
+        return f"variant:{kind}:{shown}"
+
     def takesString(self, value: str) -> str:
         return f"string:{value}"
 
@@ -115,13 +119,13 @@ class Emitter(QtCore.QObject):
         return values[number]
 
     def retStrings(self) -> Any:
-        return ["x", "y"]
+        return ["a", "b"]
 
     def retBytes(self) -> Any:
         return QtCore.QByteArray(b"bytes")
 
     def retInts(self) -> Any:
-        return [1, 2, 3]
+        return [1, 2]
 
     def retSelf(self) -> Any:
         return self
@@ -131,6 +135,25 @@ class Emitter(QtCore.QObject):
 
     def invokable(self, value: int) -> int:
         return value + 1
+
+
+def _variant(value: Any) -> tuple[str, str]:
+    """Name the QVariant type that a value arrives as."""
+    if value is None:
+        return "invalid", ""
+    if isinstance(value, bool):
+        return "bool", str(value).lower()
+    if isinstance(value, int):
+        return ("int" if -(2**31) <= value < 2**31 else "qlonglong"), str(value)
+    for kind, name in ((float, "double"), (str, "QString")):
+        if type(value) is kind:
+            return name, str(value)
+    if isinstance(value, bytes):
+        return "QByteArray", value.decode()
+    if isinstance(value, QtCore.QObject):
+        return "QObject*", ""
+    names = {"list": "QVariantList", "dict": "QVariantMap"}
+    return names.get(type(value).__name__, "PythonQtSafeObjectPtr"), ""
 
 
 _PROPERTIES = {

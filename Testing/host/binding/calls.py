@@ -93,7 +93,11 @@ def _ordered(overloads: Any, loose: bool) -> Any:
 def _invoke(target: Any, name: str, converted: tuple[Any, ...], overloads: Any, shown: tuple[Any, ...]) -> Any:
     try:
         return target(*converted)
-    except (TypeError, OverflowError) as error:
+    except (TypeError, OverflowError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "None passed" not in str(error):
+            raise
+        if isinstance(error, RuntimeError):
+            return None  # Qt itself only warns about a null pointer
         if overloads:
             raise _refusal(name, overloads, shown) from error
         raise ValueError(f"Called {name} with wrong arguments: {shown!r}") from error

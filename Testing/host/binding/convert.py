@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import enum
+import os
 import types
 import typing
 from typing import Any
@@ -226,7 +227,9 @@ def convert(value: Any, annotation: Any, loose: bool) -> Any:
 def _convert_union(value: Any, options: tuple[Any, ...], loose: bool) -> Any:
     if value is None and type(None) in options:
         return None
-    if str in options:  # a path: Qt's parameter is a QString
+    if str in options and any(
+        getattr(o, "__origin__", o) is os.PathLike for o in options
+    ):  # a path: Qt's parameter is a QString
         return _to_str(value, loose)
     if any(o in (bytes, bytearray) for o in options):
         return _to_bytes(value, loose)

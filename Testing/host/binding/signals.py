@@ -198,16 +198,29 @@ class Signal:
         """Emit; wrong number of arguments raises ValueError."""
         sender = wrapper.native(self._owner)
         count = len([a for a in self._signature.partition("(")[2].rstrip(")").split(",") if a])
+        if not arguments and self._name in ("clicked", "triggered"):
+            arguments = (False,)  # the declared default value
         if len(arguments) != count:
             raise ValueError(f"Called {self._signature} -> void with wrong number of arguments: {tuple(arguments)!r}")
         emitter = getattr(sender, self._name)
         values = [convert.unwrap(a) for a in arguments]
         try:
+            if emitter is not None and count:
+                try:
+                    emitter = emitter[self._signature]
+                except (IndexError, KeyError, TypeError):
+                    emitter = getattr(sender, self._name)
             emitter.emit(*values)
         except (TypeError, ValueError) as error:
             raise ValueError(f"Called {self._signature} -> void with wrong arguments: {tuple(arguments)!r}") from error
 
     __call__ = emit
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Signal) and (other._owner, other._name) == (self._owner, self._name)
+
+    def __hash__(self) -> int:
+        return hash((self._owner, self._name))
 
     def __repr__(self) -> str:
         return f"<qt signal {self._name} of {wrapper.surface_for(self._owner).name} instance at {id(self):#x}>"

@@ -248,10 +248,16 @@ def stand_in_arguments(signature: inspect.Signature, name: str, arguments: tuple
     parameters = list(signature.parameters.values())[1:]
     converted = []
     for parameter, argument in zip(parameters, arguments, strict=False):
-        annotation = {"str": str, "bool": bool, "int": int, "float": float, "list[str]": list[str], "bytes": bytes, "QObject": QtCore.QObject,
-            "QWidget": QtWidgets.QWidget}.get(
-            str(parameter.annotation), Any
-        )
+        annotation = {
+            "str": str,
+            "bool": bool,
+            "int": int,
+            "float": float,
+            "list[str]": list[str],
+            "bytes": bytes,
+            "QObject": QtCore.QObject,
+            "QWidget": QtWidgets.QWidget,
+        }.get(str(parameter.annotation), Any)
         try:
             converted.append(convert.convert(argument, annotation, True))
         except convert.Refused:

@@ -19,6 +19,17 @@ class SignalDeclaration:
 
     def __init__(self, *types: Any) -> None:
         self.types = types
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        from . import signals
+
+        return signals.Signal(instance, self.name)
 
 
 class SlotDeclaration:

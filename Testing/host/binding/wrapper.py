@@ -299,7 +299,7 @@ class PythonQtInstanceWrapper(metaclass=PythonQtClassWrapper):
         target = virtuals.shell_class(cls) if is_extended(self) else cls._native
         if maker is not None and not is_extended(self):
             value = maker(*arguments)
-        elif _in_python(cls._native, "__init__") and cls._native.__module__.split(".")[0] != "PySide6":
+        elif name in implementations:
             value = _construct_stand_in(target, name, arguments)
         else:
             special.check_constructor(name, arguments)
@@ -439,7 +439,7 @@ class PythonQtInstanceWrapper(metaclass=PythonQtClassWrapper):
         return native(self) < native(other)
 
     def __del__(self) -> None:
-        if sys.is_finalizing() or shiboken6 is None:
+        if sys is None or shiboken6 is None or sys.is_finalizing():
             return
         value = self.__dict__.get("_qt")
         if value is None or not shiboken6.isValid(value):

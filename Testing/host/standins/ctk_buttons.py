@@ -34,15 +34,14 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
             return
         self._collapsed = collapsed
         self.setChecked(not collapsed)
-        for child in self.children():
-            if isinstance(child, QtWidgets.QWidget):
-                self._show_child(child)
+        self._show_children()
         self.updateGeometry()
         self.contentsCollapsed.emit(collapsed)
 
     def _show_child(self, child: QtWidgets.QWidget) -> None:
         if self._collapsed:
-            child.setProperty("hiddenByHost", not child.isHidden())
+            if child.property("hiddenByHost") is not True:
+                child.setProperty("hiddenByHost", not child.isHidden())
             child.setVisible(False)
         elif child.property("hiddenByHost") is not False:
             child.setVisible(True)
@@ -58,10 +57,15 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     indicatorAlignment = stored(int, 0x0081)
 
     def childEvent(self, event: QtCore.QChildEvent) -> None:
+        # The child is still being constructed: touching event.child() here would wrap it as a plain QWidget for good.
+        if event.type() == QtCore.QEvent.Type.ChildAdded and self._collapsed:
+            QtCore.QTimer.singleShot(0, self, self._show_children)
         super().childEvent(event)
-        child = event.child()
-        if event.type() == QtCore.QEvent.Type.ChildAdded and self._collapsed and child.isWidgetType():
-            QtCore.QTimer.singleShot(0, child, lambda: self._show_child(child))
+
+    def _show_children(self) -> None:
+        for child in self.children():
+            if isinstance(child, QtWidgets.QWidget):
+                self._show_child(child)
 
     def sizeHint(self) -> QtCore.QSize:
         header = QtCore.QSize(self.fontMetrics().horizontalAdvance(self.text()) + 40, self._header_height())
