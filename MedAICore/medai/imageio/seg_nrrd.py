@@ -135,6 +135,9 @@ def merge_layers(
     for layer in range(layers.shape[0]):
         here = [(s.value, v) for s, v in zip(segments, values, strict=True) if s.layer == layer]
         mapped = _map_values(layers[layer], dict(here), merged.dtype, path)
+        if layer == 0:
+            merged = mapped
+            continue
         both = (merged > 0) & (mapped > 0)
         if both.any():
             pairs = np.unique(np.stack([merged[both], mapped[both]], axis=1), axis=0)
@@ -172,8 +175,10 @@ def _map_values(
     for old, new in mapping.items():
         if 0 < old <= high:
             table[old] = new
-    mapped: np.ndarray[Any, Any] = table[layer]
-    lost = np.setdiff1d(np.flatnonzero(np.bincount(layer.ravel(), minlength=1)), [0, *mapping])
-    if lost.size:
-        _log.warning("%s: the values %s belong to no segment and are left out.", path, lost.tolist())
+    mapped: np.ndarray[Any, Any] = np.take(table, layer)
+    unmapped = np.not_equal(mapped > 0, layer > 0)
+    if unmapped.any():
+        _log.warning(
+            "%s: the values %s belong to no segment and are left out.", path, np.unique(layer[unmapped]).tolist()
+        )
     return mapped
