@@ -85,6 +85,7 @@ def write_segmentation(
     model_id: str = "",
     name: str = "",
     keep: Collection[str] = (),
+    update_surfaces: bool = True,
     extents: Mapping[int, LabelExtent] | None = None,
 ) -> WriteResult:
     """Write a label map (k, j, i) that lies on the volume's grid into a segmentation, one segment per label.
@@ -110,7 +111,7 @@ def write_segmentation(
     node = segmentation_node or _new_segmentation_node(scene, volume_node, name)
     was_modifying = node.StartModify()
     try:
-        written, cleared = _apply(plan, node, volume_node, policy, run_id, model_id)
+        written, cleared = _apply(plan, node, volume_node, policy, run_id, model_id, update_surfaces)
     finally:
         node.EndModify(was_modifying)
     seconds = time.perf_counter() - started_s
@@ -292,7 +293,7 @@ def _new_segmentation_node(scene: Any, volume_node: Any, name: str) -> Any:
 
 
 def _apply(
-    plan: _Plan, node: Any, volume_node: Any, policy: OverwritePolicy, run_id: str, model_id: str
+    plan: _Plan, node: Any, volume_node: Any, policy: OverwritePolicy, run_id: str, model_id: str, update_surfaces: bool
 ) -> tuple[dict[int, str], dict[str, int]]:
     segmentation = node.GetSegmentation()
     if not plan.staying:
@@ -321,7 +322,7 @@ def _apply(
             segmentation.AddSegment(segment, segment_id)
         written[label.value] = segment_id
     plan.layer.Modified()  # tells the views and the segment editor, through the segmentation
-    if shown:
+    if shown and update_surfaces:
         surfaces.attach(node, {i: s for i, s in shown.items() if i in plan.staying and i not in cleared})
     return written, cleared
 

@@ -242,3 +242,12 @@ def test_surfaces_follow_a_rerun(host, scene, volume, labels, moved):
     assert node.CreateClosedSurfaceRepresentation()
     expected = segmentation.GetSegment(result.segment_ids[1]).GetRepresentation(SURFACE)
     assert np.allclose(surface.GetBounds(), expected.GetBounds(), atol=1e-3)
+
+
+def test_surfaces_may_be_left_for_later(scene, volume, labels, moved):
+    node = scene.GetNodeByID(write(scene, labels, volume).segmentation_node_id)
+    create_surfaces(node)
+    write(scene, moved, volume, node, run="run-2", update_surfaces=False)
+    assert not node.GetSegmentation().ContainsRepresentation(SURFACE)
+    create_surfaces(node)
+    assert all(node.GetSegmentation().GetNthSegment(n).GetRepresentation(SURFACE) for n in range(2))

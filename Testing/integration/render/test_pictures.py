@@ -31,13 +31,17 @@ def opengl():
         pytest.skip(reason)
 
 
-@pytest.fixture(params=["RAS", "LPS grid", "oblique"])
+every_grid = pytest.mark.parametrize("head", ["RAS", "LPS grid", "oblique"], indirect=True)
+
+
+@pytest.fixture
 def head(request) -> Image:
-    """A grey cube of 100 mm around the origin, on grids of other axis order and direction."""
+    """A grey cube of 100 mm around the origin; `every_grid` gives it other axis orders and directions."""
+    grid = getattr(request, "param", "LPS grid")
     matrix = np.diag([1.25, 1.0, 2.0, 1.0])
-    if request.param == "LPS grid":
+    if grid == "LPS grid":
         matrix = np.array([[0, -1.0, 0, 0], [-1.25, 0, 0, 0], [0, 0, 2.0, 0], [0, 0, 0, 1]])
-    elif request.param == "oblique":
+    elif grid == "oblique":
         angle = np.deg2rad(25)
         turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
         matrix[:3, :3] = turn @ matrix[:3, :3]
@@ -87,6 +91,7 @@ def center_of(tile: np.ndarray, channel: int) -> np.ndarray:
     return np.array(middle) - (TILE - 1) / 2
 
 
+@every_grid
 def test_slices_show_each_label_at_its_place(head, scheme, tmp_path):
     """Axial: the patient's left is right, the front is up; coronal: up is up; sagittal: the front is left."""
     labels = lumps(head)
@@ -125,6 +130,7 @@ def test_by_default_the_slices_meet_the_largest_label(head, scheme, tmp_path):
         center_of(tile_of(pixels, row, column), channel=1)
 
 
+@every_grid
 def test_surfaces_are_seen_from_front_left_and_below(head, scheme, tmp_path):
     pixels = read_png(surface_picture(lumps(head), scheme, tmp_path / "s.png", tile=TILE))
     front, left, below = (tile_of(pixels, r, c) for r, c in ((0, 0), (0, 1), (1, 0)))
