@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from medai.config.model_card import ModelCard
@@ -14,15 +15,21 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from medai.inference import Predictor
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """The networks of all folds of a package, on `device`; `networks[n]` belongs to ``folds[n]``."""
+    """The networks of all folds of a package, on `device`; `networks[n]` belongs to ``folds[n]``.
+
+    `engines` keeps what was compiled from them, by arithmetic, folds and tile; None: it cannot be compiled.
+    """
 
     package: ModelPackage
     device: torch.device
     folds: tuple[int, ...]
     networks: nn.ModuleList
+    engines: dict[Hashable, Predictor | None] = field(default_factory=dict)
 
     @property
     def card(self) -> ModelCard:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import torch
 
     from medai.inference.degradation import Attempt
-    from medai.inference.predictor import Predictor
 
 _log = logging.getLogger(__name__)
 
@@ -164,9 +163,10 @@ def _attempt(
     cancelled: CancelCheck,
 ) -> tuple[Array, str]:
     from medai.inference.sliding_window import SlidingWindow
+    from medai.segment.engines import make_predictor
 
-    predictor = _predictor(attempt, config, model)
     overlap = EXACT_OVERLAP if config.precision == "exact" else FAST_OVERLAP
+    predictor = make_predictor(attempt, config, model, prepared.array.shape[1:], overlap)
     window = SlidingWindow(predictor, attempt.patch, overlap)
     axis = window.axis(prepared.array.shape[1:])
     kept = set(scheme.values)
@@ -187,20 +187,6 @@ def _attempt(
 
     window.stream(prepared.array, take, axis, stage, cancelled)
     return writer.labels, predictor.engine
-
-
-def _predictor(attempt: Attempt, config: SegmentConfig, model: LoadedModel) -> Predictor:
-    from medai.inference.predictor import MirroredPredictor, TorchPredictor
-
-    networks = model.networks_of(config.folds)
-    if attempt.device != model.device:
-        import copy
-
-        networks = [copy.deepcopy(network).to(attempt.device) for network in networks]
-    predictor: Predictor = TorchPredictor(networks, attempt.device, attempt.dtype, model.planar)
-    if config.tta:
-        predictor = MirroredPredictor(predictor, (1, 2) if model.planar else (0, 1, 2))
-    return predictor
 
 
 def _free_memory() -> None:
