@@ -58,23 +58,22 @@ def legend_tile(
     scheme: LabelScheme, statistics: Sequence[LabelStatistics], size: int, title: str = "", longest: int = 18
 ) -> Pixels:
     """A tile (`size` x `size`) with colour, name and volume of each label; the largest ones where there are many."""
-    shown = sorted((row for row in statistics if row.voxels), key=lambda row: -row.volume_ml)
-    if len(shown) <= longest:
-        shown = list(statistics)[:longest]
+    present = sorted((row for row in statistics if row.voxels), key=lambda row: -row.volume_ml)
+    shown = present[:longest] if len(present) > longest else list(statistics)[:longest]
     renderer, window = vtk.vtkRenderer(), vtk.vtkRenderWindow()
     window.SetOffScreenRendering(1)
     window.SetSize(size, size)
     window.AddRenderer(renderer)
     add_text(renderer, title, (0.06, 0.93), size=15)
-    step = min(0.075, 0.82 / max(len(shown), 1))
-    font = 15 if step > 0.06 else 12
-    for n, row in enumerate(shown[:longest]):
+    step = min(0.075, 0.8 / (len(shown) + 1))
+    font = 15 if step > 0.06 else 13
+    for n, row in enumerate(shown):
         height = 0.84 - n * step
         _add_swatch(renderer, (0.06, height), size, scheme.by_value(row.value).color)
         name = row.name if len(row.name) <= 28 else f"{row.name[:27]}…"
         add_text(renderer, name, (0.13, height), size=font)
         add_text(renderer, f"{row.volume_ml:.2f} mL", (0.95, height), size=font, anchor="right")
-    hidden = sum(1 for row in statistics if row.voxels) - longest
+    hidden = len(present) - longest
     if hidden > 0:
         add_text(renderer, f"and {hidden} more", (0.13, 0.84 - longest * step), size=font)
     window.Render()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import vtk
 from trame_slicer.views import SliceView, ThreeDView
 from trame_slicer.views.render_scheduler import NoScheduleRendering
 
@@ -19,7 +17,7 @@ from medai.labels import LabelScheme
 from medai.mrml import create_surfaces, volume_from_image, write_segmentation
 from medai.mrml.headless import HeadlessScene, headless_scene
 from medai.render.annotations import add_direction_letters, add_text, legend_tile
-from medai.render.opengl import require_opengl
+from medai.render.opengl import quiet_vtk, require_opengl
 from medai.render.png import Pixels, pixels_of, tiled, write_png
 
 _ORIENTATIONS = ("Axial", "Coronal", "Sagittal")
@@ -50,7 +48,7 @@ def slice_picture(
     require_opengl()
     statistics = label_statistics(label_map, scheme, image)
     point = tuple(point_ras) if point_ras is not None else _middle_of_labels(label_map)
-    with _quiet_vtk(), headless_scene() as host:
+    with quiet_vtk(), headless_scene() as host:
         volume = _shown_volume(host, image)
         views = [_slice_view(host, volume, name, tile) for name in _ORIENTATIONS]
         # After the views have their image: what is added to a view first is drawn first, and the labels lie on top.
@@ -78,7 +76,7 @@ def surface_picture(
     statistics = label_statistics(label_map, scheme)
     if not any(row.voxels for row in statistics):
         raise InputError("There is no surface to draw: every label is empty.", "Check the label map.")
-    with _quiet_vtk(), headless_scene() as host:
+    with quiet_vtk(), headless_scene() as host:
         volume = volume_from_image(host.scene, label_map)
         result = write_segmentation(host.scene, label_map, scheme, volume, run_id="picture")
         node = host.scene.GetNodeByID(result.segmentation_node_id)
@@ -89,17 +87,6 @@ def surface_picture(
         tiles = [_surface_tile(host, side, tile) for side in _SIDES]
     tiles.append(legend_tile(scheme, statistics, tile, title or label_map.name))
     return write_png(path, tiled([tiles[:2], tiles[2:]]))
-
-
-@contextlib.contextmanager
-def _quiet_vtk() -> Iterator[None]:
-    """Keep VTK's warnings (trame-slicer listens to a renamed event) off the terminal; errors are still shown."""
-    before = vtk.vtkLogger.GetCurrentVerbosityCutoff()
-    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_ERROR)
-    try:
-        yield
-    finally:
-        vtk.vtkLogger.SetStderrVerbosity(before)
 
 
 def _shown_volume(host: HeadlessScene, image: Image) -> Any:
