@@ -370,9 +370,7 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         busy = self.logic.busy
         self.ui.applyButton.text = _("Cancel") if busy else _("Apply")
         self.ui.applyButton.enabled = busy or step is None
-        self.ui.applyButton.toolTip = (
-            _("Stop this run; the scene stays as it is.") if busy else self._applyToolTip(step)
-        )
+        self.ui.applyButton.toolTip = self._applyToolTip(busy, step)
         self.ui.queueButton.visible = busy
         self.ui.queueButton.enabled = step is None
         self.ui.progressBar.visible = busy
