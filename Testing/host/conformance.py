@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from . import facts
 SECONDS_PER_RECORD = 20
 _ADDRESS = re.compile(r"0x[0-9a-f]{4,}")
 _QT5_ONLY = re.compile(
-    r"\b(QRegExp\w*|QDesktopWidget|qrand|qsrand|QTextCodec|QMatrix\b|MidButton|setFilterRegExp|filterRegExp|QStringRef)"
+    r"\b(QRegExp\w*|QDesktopWidget|qrand|qsrand|QTextCodec|QMatrix\b|MidButton|setFilterRegExp|DontUseNativeDialog|filterRegExp|QStringRef)"
 )
 
 
@@ -58,7 +59,11 @@ def _namespace(folder: str) -> dict[str, Any]:
 
     from . import recorded_emitter
     from .binding import wrapper
-    from .event_loop import pump
+    from .event_loop import wait_until
+
+    def pump(milliseconds: float = 30.0) -> None:
+        end = time.perf_counter() + milliseconds / 1000.0
+        wait_until(lambda: time.perf_counter() >= end, seconds=60)
 
     return {
         "qt": qt, "ctk": ctk, "gc": gc, "os": os, "sys": sys, "pump": pump,

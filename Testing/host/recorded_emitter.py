@@ -103,6 +103,8 @@ class Emitter(QtCore.QObject):
         return f"widget:{type(value).__name__ if value is not None else 'null'}"
 
     def over(self, value: Any) -> str:
+        if wrapper.is_native(value):
+            raise ValueError("Could not find matching overload")
         for loose in (False, True):
             for kind, name in ((int, "int"), (float, "double"), (bool, "bool"), (str, "QString")):
                 if loose and kind is not str:

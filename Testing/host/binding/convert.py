@@ -11,7 +11,7 @@ from typing import Any
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from . import enums, wrapper
+from . import enums, special, wrapper
 
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 
@@ -50,6 +50,8 @@ def unwrap(value: Any) -> Any:
         return [unwrap(v) for v in value]
     if type(value) is dict:
         return {str(k): unwrap(v) for k, v in value.items()}
+    if isinstance(value, float) and type(value) is not float:  # numpy.float64 is a float to PythonQt
+        return float(value)
     if type(value).__module__ == "numpy" and hasattr(value, "shape") and value.shape:
         return [unwrap(v) for v in value]
     return value
@@ -59,6 +61,8 @@ def wrap(value: Any) -> Any:
     """Give the Python side of a value that came from Qt."""
     if value is None or isinstance(value, (bool, str, bytes)):
         return value
+    if isinstance(value, enum.Flag):
+        return enums.wrap_flags(value, special.flags_name(type(value).__name__))
     if isinstance(value, enum.Enum):
         return enums.wrap_value(value)
     if isinstance(value, (int, float)):
@@ -115,7 +119,7 @@ def _to_float(value: Any, loose: bool) -> float:
 def _to_enum(value: Any, kind: type[enum.Enum], loose: bool) -> Any:
     if isinstance(value, enums.EnumValue) and value.qt_enum is kind:
         return enums.to_qt(value, kind)
-    if loose and isinstance(value, int) and not isinstance(value, bool):
+    if loose and isinstance(value, int):
         try:
             return enums.to_qt(value, kind)
         except ValueError as error:
@@ -265,6 +269,8 @@ def to_property(value: Any, cpp_type: str, qt_enum: type[enum.Enum] | None) -> A
         return unwrap(value)
     if cpp_type in ("QVariantMap", "QVariantList"):
         return _to_variant_container(value, cpp_type)
+    if cpp_type == "QString" and isinstance(value, wrapper.PythonQtInstanceWrapper):
+        return str(value)
     if cpp_type == "bool":
         return bool(value)
     if cpp_type in ("int", "uint"):

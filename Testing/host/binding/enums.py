@@ -12,7 +12,7 @@ class EnumValue(int):
     qt_enum: type[enum.Enum] | None = None
 
     def __repr__(self) -> str:
-        return str(int(self))
+        return int.__repr__(self)
 
     __str__ = __repr__
 
@@ -24,13 +24,32 @@ def wrap_enum_type(qt_enum: type[enum.Enum]) -> type[EnumValue]:
     """Make the integer class that stands for a Qt enumeration, with its values as attributes."""
     known = _wrapped.get(qt_enum)
     if known is None:
-        known = _wrapped[qt_enum] = type(qt_enum.__name__, (EnumValue,), {"qt_enum": qt_enum})
+        known = _wrapped[qt_enum] = _new_type(qt_enum, qt_enum.__name__)
     return known
 
 
+def _new_type(qt_enum: type[enum.Enum], name: str) -> type[EnumValue]:
+    return type(name, (EnumValue,), {"qt_enum": qt_enum, "__module__": "PythonQt.QtCore"})
+
+
+_values: dict[tuple[type[enum.Enum], int], EnumValue] = {}
+_flag_types: dict[type[enum.Enum], type[EnumValue]] = {}
+
+
 def wrap_value(value: enum.Enum) -> EnumValue:
-    """Convert a PySide6 enumeration value."""
-    return wrap_enum_type(type(value))(_as_int(value))
+    """Convert a PySide6 enumeration value; the same value is the same object."""
+    key = (type(value), _as_int(value))
+    if key not in _values:
+        _values[key] = wrap_enum_type(type(value))(key[1])
+    return _values[key]
+
+
+def wrap_flags(value: enum.Flag, name: str) -> EnumValue:
+    """Convert a combination of flags that Qt returned: its class is the flags class of Qt 5 (ItemFlags)."""
+    kind = type(value)
+    if kind not in _flag_types:
+        _flag_types[kind] = _new_type(kind, name)
+    return _flag_types[kind](_as_int(value))
 
 
 def _as_int(value: Any) -> int:

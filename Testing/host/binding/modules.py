@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import types
+from functools import lru_cache
 from typing import Any
 
 from PySide6 import QtCore
 
 from .. import facts
-from . import virtuals, wrapper
+from . import surface, virtuals, wrapper
 
 _FUNCTIONS = {
     "qVersion": QtCore.qVersion,
@@ -30,7 +31,7 @@ class QtModule(types.ModuleType):
         if name in _FUNCTIONS:
             return _FUNCTIONS[name]
         if name == "Qt":
-            return _Namespace("Qt", QtCore.Qt)
+            return _namespace()
         if name.startswith("Q") and (name in facts.load("qt")["qt_names"] or name in _BEYOND_RECORDING):
             try:
                 return wrapper.class_for(name)
@@ -46,29 +47,13 @@ class QtModule(types.ModuleType):
 _BEYOND_RECORDING = {"QUrlQuery", "QSysInfo", "QNetworkAccessManager", "QNetworkRequest", "QStandardPaths", "QShortcut"}
 
 
-class _Namespace:
-    """``qt.Qt``: only enumerations."""
-
-    def __init__(self, name: str, native: Any) -> None:
-        self._name = name
-        self._native = native
-
-    def __getattr__(self, name: str) -> Any:
-        from . import enums, special, surface
-
-        types_ = surface.enum_types(self._native)
-        if name in types_:
-            return enums.wrap_enum_type(types_[name])
-        alias = special.flag_alias(name)
-        if alias in types_:
-            return enums.wrap_enum_type(types_[alias])
-        for kind in types_.values():
-            if name in kind.__members__:
-                return enums.wrap_value(kind[name])
-        constant = special.class_constant(self._name, name)
-        if constant is None:
-            raise AttributeError(f"{self._name} has no attribute named '{name}'")
-        return constant
+@lru_cache(maxsize=None)
+def _namespace() -> Any:
+    """``qt.Qt``: a class without objects; holds enumerations only."""
+    made = wrapper.PythonQtClassWrapper("Qt", (wrapper.PythonQtInstanceWrapper,), {"__module__": "PythonQt.QtCore"})
+    made._surface = surface.Surface("Qt", {}, frozenset(), {}, known=True)
+    made._native = QtCore.Qt
+    return made
 
 
 class StandInModule(types.ModuleType):

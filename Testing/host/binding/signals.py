@@ -205,11 +205,7 @@ class Signal:
         emitter = getattr(sender, self._name)
         values = [convert.unwrap(a) for a in arguments]
         try:
-            if emitter is not None and count:
-                try:
-                    emitter = emitter[self._signature]
-                except (IndexError, KeyError, TypeError):
-                    emitter = getattr(sender, self._name)
+            emitter = _overload(emitter, self._signature)
             emitter.emit(*values)
         except (TypeError, ValueError) as error:
             raise ValueError(f"Called {self._signature} -> void with wrong arguments: {tuple(arguments)!r}") from error
@@ -224,6 +220,20 @@ class Signal:
 
     def __repr__(self) -> str:
         return f"<qt signal {self._name} of {wrapper.surface_for(self._owner).name} instance at {id(self):#x}>"
+
+
+_PYTHON_TYPES: dict[str, type] = {"bool": bool, "int": int, "QString": str, "double": float}
+
+
+def _overload(emitter: Any, signature: str) -> Any:
+    """Choose PySide6's overload of a signal (its default one of ``clicked`` takes no argument)."""
+    types = [_PYTHON_TYPES.get(t) for t in signature.partition("(")[2].rstrip(")").split(",") if t]
+    if not types or None in types:
+        return emitter
+    try:
+        return emitter[types[0] if len(types) == 1 else tuple(types)]
+    except (IndexError, KeyError, TypeError):
+        return emitter
 
 
 def _own_signature(sender: QtCore.QObject | None, name: str) -> str | None:

@@ -31,6 +31,11 @@ def flag_alias(name: str) -> str | None:
     return _FLAGS.get(name)
 
 
+def flags_name(enum_name: str) -> str:
+    """Give the name of the flags class that Qt 5 has for a flag enumeration of Qt 6."""
+    return next((flags for flags, name in _FLAGS.items() if name == enum_name), f"{enum_name}s")
+
+
 def class_constant(class_name: str, name: str) -> Any:
     """Constants of Qt 5 that Qt 6 dropped."""
     return _CONSTANTS.get((class_name, name))
@@ -94,7 +99,7 @@ def _connect(owner: Any, value: QtCore.QObject, *arguments: Any) -> bool:
 
     if len(arguments) == 2 and isinstance(arguments[0], (str, bytes)):
         return signals.connect(owner, arguments[0], arguments[1])
-    if len(arguments) >= 3 and isinstance(arguments[0], (str, bytes)):
+    if len(arguments) >= 3 and isinstance(arguments[0], (str, bytes)) and not callable(arguments[1]):
         return _connect_slot(value, arguments[0], convert.unwrap(arguments[1]), arguments[2])
     raise ValueError(f"Could not find matching overload for given arguments:\n{arguments!r}")
 
@@ -151,6 +156,12 @@ def _read_line(_owner: Any, value: Any, *arguments: Any) -> Any:
     return value.readLine(*arguments)
 
 
+def _settings_value(_owner: Any, value: QtCore.QSettings, *arguments: Any) -> Any:
+    if not 1 <= len(arguments) <= 2:
+        raise ValueError(f"Could not find matching overload for given arguments:\n{arguments!r}")
+    return value.value(str(arguments[0]), *[convert.unwrap(a) for a in arguments[1:]])
+
+
 _METHODS: dict[tuple[str, str], Callable[..., Any]] = {
     ("QObject", "findChild"): _find_child,
     ("QObject", "findChildren"): _find_children,
@@ -159,6 +170,7 @@ _METHODS: dict[tuple[str, str], Callable[..., Any]] = {
     ("QObject", "setProperty"): _set_property,
     ("QLayout", "setMargin"): _set_margin,
     ("QUiLoader", "load"): _ui_load,
+    ("QSettings", "value"): _settings_value,
 }
 
 
@@ -317,6 +329,8 @@ def representation(wrapped: Any, value: Any) -> str:
     if value is None:
         return f"{python} ({qt_name} at: 0x(nil))"
     address = f"{shiboken6.getCppPointer(value)[0]:#x}"
+    if isinstance(value, QtCore.QMargins):
+        return f"QMargins({value.left()}, {value.top()}, {value.right()}, {value.bottom()}) "
     if isinstance(value, QtWidgets.QWidget):
         named = f', name="{value.objectName()}"' if value.objectName() else ""
         plain = f"{qt_name}({address}{named}) "

@@ -164,7 +164,8 @@ def surface_of(name: str) -> Surface:
     declared = facts.load("slicer").get(name)
     recorded = _merge_recorded(name)
     cls = pyside_class(name)
-    none = frozenset(facts.load("qt")["reads_none"].get(name, ()))
+    # An empty combo box was measured for this list: its currentData is readable.
+    none = frozenset(facts.load("qt")["reads_none"].get(name, ())) - {"currentData"}
     if recorded is not None:
         cpp_only: frozenset[str] = frozenset()
         enums: dict[str, list[str]] = {}

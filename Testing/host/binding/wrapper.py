@@ -61,15 +61,15 @@ def class_for(name: str) -> PythonQtClassWrapper:
         known = PythonQtClassWrapper(name, (PythonQtInstanceWrapper,), {})
         known._surface = surface.surface_of(name)
         known._native = cls
-        known.__module__ = "PythonQt.QtGui" if name.startswith("Q") else "PythonQt.private"
-        if name == "QObject" or surface.pyside_class(name) is not None:
-            known.__module__ = _module_of(name)
+        known.__module__ = _module_of(name)
         _classes[name] = known
     return known
 
 
 def _module_of(name: str) -> str:
     cls = surface.pyside_class(name)
+    if name.startswith("ctk"):
+        return "PythonQt.CTKWidgets"
     module = cls.__module__.rsplit(".", 1)[-1] if cls else "private"
     return "PythonQt." + {"QtWidgets": "QtGui"}.get(module, module)
 
@@ -119,6 +119,14 @@ def is_extended(wrapped: PythonQtInstanceWrapper) -> bool:
     return type(wrapped) is not _classes.get(type(wrapped)._surface.name)
 
 
+def _layout_item(value: Any) -> PythonQtInstanceWrapper:
+    """PythonQt gives the items of a layout as plain QLayoutItem, whatever they are."""
+    cls = class_for("QLayoutItem")
+    made = cls.__new__(cls)
+    made.__dict__.update(_qt=value, _owned=False, _address=id(value))
+    return made
+
+
 class UnboundSlot:
     """``qt.QLabel.setText``: call with the object first, or a static function."""
 
@@ -137,6 +145,8 @@ class UnboundSlot:
             return convert.wrap(calls.call(function, name, arguments))
         if not arguments or not isinstance(arguments[0], PythonQtInstanceWrapper):
             raise TypeError(f"descriptor '{name}' requires a '{cls.__name__}' object")
+        if name not in surface_for(arguments[0]).slots:
+            raise ValueError(f"'{name}' needs a {cls._surface.name}, not a {surface_for(arguments[0]).name}")
         return BoundSlot(arguments[0], name)(*arguments[1:])
 
     def __repr__(self) -> str:
@@ -173,6 +183,8 @@ class BoundSlot:
             result = self._call_qt(value, arguments)
         if name in PASSES_OWNERSHIP:
             pass_ownership(arguments)
+        if name in ("itemAt", "takeAt") and isinstance(result, QtWidgets.QLayoutItem):
+            return _layout_item(result)
         return convert.wrap(result)
 
     def _call_qt(self, value: Any, arguments: tuple[Any, ...]) -> Any:
@@ -185,7 +197,9 @@ class BoundSlot:
             )
         if _in_python(cls, name):
             return _call_stand_in(function, self.__name__, value, arguments)
-        if name in vars(type(value)) and type(value) is not cls:  # a virtual that Python overrides: Qt's own is meant
+        if name in vars(type(value)) and "_pythonqt_own_signals" in vars(
+            type(value)
+        ):  # a virtual that Python overrides: Qt's own is meant
             return calls.call(function, self.__name__, arguments, self_object=value)
         return calls.call(function, self.__name__, arguments, bound=getattr(value, name))
 
@@ -290,6 +304,8 @@ def _evaluate(expression: str, known: dict[str, int]) -> int:
 
 class PythonQtInstanceWrapper(metaclass=PythonQtClassWrapper):
     """One Qt object as Python sees it in Slicer."""
+
+    __module__ = "PythonQt"
 
     def __init__(self, *arguments: Any, **kwargs: Any) -> None:
         cls = type(self)

@@ -33,10 +33,10 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         if collapsed == self._collapsed:
             return
         self._collapsed = collapsed
-        self.setChecked(not collapsed)
         self._show_children()
         self.updateGeometry()
         self.contentsCollapsed.emit(collapsed)
+        self.setChecked(not collapsed)
 
     def _show_child(self, child: QtWidgets.QWidget) -> None:
         if self._collapsed:
@@ -47,7 +47,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
             child.setVisible(True)
 
     collapsed = QtCore.Property(bool, _is_collapsed, _set_collapsed, notify=contentsCollapsed)
-    collapsedHeight = stored(int, 0)
+    collapsedHeight = stored(int, 14)
     flat = stored(bool, False)
     contentsFrameShape = stored(int, 0)
     contentsFrameShadow = stored(int, 16)
