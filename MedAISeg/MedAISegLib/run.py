@@ -192,6 +192,7 @@ class SegmentationRun:
             policy=self.request.overwrite,
             run_id=self.runId,
             model_id=self.request.modelId,
+            update_surfaces=False,  # takes seconds: the panel does it where 3D is shown
             extents=_extents(value.statistics),
         )
         node = self._scene.GetNodeByID(written.segmentation_node_id)

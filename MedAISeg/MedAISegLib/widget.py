@@ -304,9 +304,8 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             for column, cell in enumerate((entry.name, f"{entry.volume_ml:.2f}", mean)):
                 table.setItem(row, column, qt.QTableWidgetItem(cell))
         table.resizeColumnsToContents()
-        self.ui.show3DButton.blockSignals(True)
-        self.ui.show3DButton.checked = False
-        self.ui.show3DButton.blockSignals(False)
+        if self.ui.show3DButton.checked:
+            self.onShow3D(True)
 
     def onShow3D(self, shown) -> None:
         """Make the surfaces, or hide them."""
