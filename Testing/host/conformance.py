@@ -86,8 +86,8 @@ def evaluate(record: dict[str, Any], folder: str) -> Outcome:
     expression = ast.Expression(tree.body.pop().value) if isinstance(tree.body[-1], ast.Expr) else None
     names = _namespace(folder)
     try:
-        exec(compile(tree, "record", "exec"), names)  # noqa: S102 - our own recorded expressions
-        value = eval(compile(expression, "record", "eval"), names) if expression else None  # noqa: S307
+        exec(compile(tree, "record", "exec"), names)
+        value = eval(compile(expression, "record", "eval"), names) if expression else None
         shown, raised = _ADDRESS.sub("0xADDR", repr(value)).replace(folder, "$TMP"), None
     except Exception as error:  # noqa: BLE001 - any exception is a result here
         shown, raised = str(error), type(error).__name__
@@ -142,7 +142,7 @@ def replay() -> list[Outcome]:
                 else:
                     index = entry.pop("index")
                     outcomes[index] = Outcome(**entry)
-            if started not in outcomes and 0 <= started:
+            if started not in outcomes and started >= 0:
                 record = records[started]
                 outcomes[started] = Outcome(record["id"], record["area"], "disagree", died)
             if started < first:

@@ -37,7 +37,7 @@ class CoreIOManager:
                 return kind
         return "NoFile"
 
-    def fileWriterFileType(self, node: Any, format: str = "") -> str:  # noqa: A002 - Slicer's name
+    def fileWriterFileType(self, node: Any, format: str = "") -> str:
         """Name the writer of a node."""
         for kind, (class_name, _storage) in _STORED_CLASSES.items():
             if node.IsA(class_name):

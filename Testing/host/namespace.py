@@ -6,7 +6,7 @@ import sys
 import types
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import slicer
 
@@ -84,8 +84,8 @@ class SampleSource:
 class SampleDataLogic:
     """``SampleData.SampleDataLogic``: keeps what is registered; downloads nothing."""
 
-    sources: list[SampleSource] = []
-    categories: dict[str, str] = {}
+    sources: ClassVar[list[SampleSource]] = []
+    categories: ClassVar[dict[str, str]] = {}
 
     @staticmethod
     def registerCustomSampleDataCategory(category: str, title: str | None = None) -> None:

@@ -11,7 +11,7 @@ import logging
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import slicer
 import vtk
@@ -217,7 +217,7 @@ def _property(field: Field) -> property:
 
 
 class _ParameterNode:
-    _host_fields: dict[str, Field] = {}
+    _host_fields: ClassVar[dict[str, Field]] = {}
 
     def __init__(self, parameterNode: Any, prefix: str | None = None) -> None:
         object.__setattr__(self, "parameterNode", parameterNode)

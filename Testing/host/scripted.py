@@ -6,7 +6,7 @@ import importlib
 import sys
 import unittest
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import slicer
 
@@ -19,7 +19,7 @@ def observation_mixin() -> type:
 class ModuleParent:
     """``parent`` of a module class (qSlicerScriptedLoadableModule): metadata as strict attributes."""
 
-    _FIELDS = {
+    _FIELDS: ClassVar[dict[str, Any]] = {
         "title": "", "categories": [], "dependencies": [], "contributors": [], "helpText": "",
         "acknowledgementText": "", "hidden": False, "icon": None, "version": "", "index": -1, "associatedNodeTypes": [],
         "widgetRepresentationCreationEnabled": True, "path": "", "name": "",
@@ -60,7 +60,8 @@ class ScriptedLoadableModule:
 
     def getDefaultModuleDocumentationLink(self, docPage: Any = None) -> str:
         """A link for the help text."""
-        return f'<p>For more information see the <a href="https://slicer.org">documentation of {self.parent.title}</a>.</p>'
+        link = f'<a href="https://slicer.org">documentation of {self.parent.title}</a>'
+        return f"<p>For more information see the {link}.</p>"
 
     def runTest(self, msec: int = 100, **kwargs: Any) -> None:
         """Run the module's test class."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import slicer
 from PySide6 import QtCore, QtWidgets
@@ -41,7 +41,7 @@ class SlicerSignal:
 class Application:
     """``slicer.app``."""
 
-    _SIGNALS = {"startupCompleted()", "aboutToQuit()", "mrmlSceneChanged(vtkMRMLScene*)"}
+    _SIGNALS: ClassVar[set[str]] = {"startupCompleted()", "aboutToQuit()", "mrmlSceneChanged(vtkMRMLScene*)"}
 
     def __init__(self, host: Any) -> None:
         self._host = host
@@ -165,7 +165,7 @@ class Modules:
         logics = self._host.application.logics
         if name in logics:
             return CoreModule(name, logics[name])
-        if name.endswith("Instance") or name.endswith("Widget"):
+        if name.endswith(("Instance", "Widget")):
             for module in self._loaded.values():
                 if name in module.python_attributes():
                     return module.python_attributes()[name]

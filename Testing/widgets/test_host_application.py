@@ -24,7 +24,8 @@ UI = """<?xml version="1.0" encoding="UTF-8"?>
  <item row="3" column="1"><widget class="QComboBox" name="policyBox">
   <property name="SlicerParameterName" stdset="0"><string>policy</string></property></widget></item>
  </layout></widget></item>
-<item><widget class="QPushButton" name="applyButton"><property name="text"><string>Apply</string></property></widget></item>
+<item><widget class="QPushButton" name="applyButton">
+ <property name="text"><string>Apply</string></property></widget></item>
 </layout></widget>
 <customwidgets>
 <customwidget><class>qMRMLWidget</class><extends>QWidget</extends><header>qMRMLWidget.h</header>

@@ -1,4 +1,4 @@
-"""The GIL-holding loop stops Python threads while it idles, as Slicer's main loop does; the stall monitor sees stalls."""
+"""The GIL-holding loop stops Python threads while it idles, as Slicer's main loop does; stalls are measured."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from shibokensupport.signature import get_signature  # type: ignore[import-not-found]
@@ -13,7 +13,7 @@ from . import convert
 _PYSIDE_KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
 
 
-@lru_cache(maxsize=None)
+@cache
 def _signatures(function: Any, is_constructor: bool) -> tuple[tuple[tuple[Any, ...], int, str], ...]:
     """Give (annotations, number of required ones, text) for every overload."""
     found = get_signature(function)

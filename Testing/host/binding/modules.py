@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import types
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from PySide6 import QtCore
 
-from .. import facts
+from host import facts
+
 from . import surface, virtuals, wrapper
 
 _FUNCTIONS = {
@@ -47,7 +48,7 @@ class QtModule(types.ModuleType):
 _BEYOND_RECORDING = {"QUrlQuery", "QSysInfo", "QNetworkAccessManager", "QNetworkRequest", "QStandardPaths", "QShortcut"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _namespace() -> Any:
     """``qt.Qt``: a class without objects; holds enumerations only."""
     made = wrapper.PythonQtClassWrapper("Qt", (wrapper.PythonQtInstanceWrapper,), {"__module__": "PythonQt.QtCore"})

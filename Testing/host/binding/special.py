@@ -138,7 +138,7 @@ def _set_property(_owner: Any, value: QtCore.QObject, name: Any, new: Any) -> bo
 
 
 def _ui_load(_owner: Any, _value: Any, device: Any, parent: Any = None) -> Any:
-    from ..ui_loader import load
+    from host.ui_loader import load
 
     return load(convert.unwrap(device), convert.unwrap(parent))
 

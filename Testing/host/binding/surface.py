@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import shiboken6
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
-from .. import facts
+from host import facts
 
 QT_MODULES: list[Any] = [QtCore, QtGui, QtWidgets, QtUiTools]
 
@@ -74,7 +74,7 @@ def _declared_signature(text: str) -> str:
     return normalized(f"{name}({','.join(types)})")
 
 
-@lru_cache(maxsize=None)
+@cache
 def pyside_class(name: str) -> type | None:
     """Find the PySide6 class of this name in the flat name space of PythonQt's ``qt`` module."""
     wanted = RENAMED.get(name, name)
@@ -156,7 +156,7 @@ def _merge_recorded(name: str) -> dict[str, Any] | None:
     return merged
 
 
-@lru_cache(maxsize=None)
+@cache
 def surface_of(name: str) -> Surface:
     """Members of a Qt, CTK or Slicer class; KeyError when neither facts nor Qt know the class."""
     if name in REGISTERED:
@@ -216,7 +216,7 @@ def _declared_signals(declared: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     }
 
 
-@lru_cache(maxsize=None)
+@cache
 def enum_types(cls: type) -> dict[str, type[enum.Enum]]:
     """Enumerations declared in a PySide6 class and its bases, by name."""
     found: dict[str, type[enum.Enum]] = {}

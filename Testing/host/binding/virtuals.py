@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from PySide6 import QtCore
@@ -50,7 +50,7 @@ def _python_members(cls: type) -> dict[str, Any]:
     return members
 
 
-@lru_cache(maxsize=None)
+@cache
 def shell_class(cls: Any) -> type:
     """Make the PySide6 class that stands behind a Python subclass of a wrapper class."""
     base = cls._native

@@ -193,7 +193,8 @@ class BoundSlot:
         function = getattr(cls, name, None)
         if function is None:
             raise NotImplementedError(
-                f"The test host's {surface_for(self._owner).name} does not implement '{self.__name__}', which Slicer has."
+                f"The test host's {surface_for(self._owner).name} does not implement '{self.__name__}', "
+                "which Slicer has."
             )
         if _in_python(cls, name):
             return _call_stand_in(function, self.__name__, value, arguments)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 
 
-@lru_cache(maxsize=None)
+@cache
 def load(name: str) -> Any:
     """Read one of the JSON files beside this one: ``qt``, ``slicer`` or ``records``."""
     return json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ that Slicer does not have raises even if a stand-in has it, and a name that Slic
 
 from __future__ import annotations
 
-from ..binding import wrapper
+from host.binding import wrapper
 
 
 def register_all() -> None:

@@ -172,10 +172,6 @@ class ctkFittedTextBrowser(QtWidgets.QTextBrowser):
     """A text browser as high as its text."""
 
     collapsed = stored(bool, False)
-    collapsibleText = stored(bool, True)
-
-    def setCollapsibleText(self, collapsible: bool) -> None:
-        self.setProperty("collapsibleText", collapsible)
 
     def sizeHint(self) -> QtCore.QSize:
         document = self.document().clone()

@@ -78,7 +78,6 @@ class ctkSearchBox(QtWidgets.QLineEdit):
     showSearchIcon = stored(bool, False)
     searchIcon = stored("QIcon", QtGui.QIcon())
     clearIcon = stored("QIcon", QtGui.QIcon())
-    alwaysShowClearIcon = stored(bool, False)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -125,18 +124,13 @@ class ctkDoubleSpinBox(QtWidgets.QWidget):
     decimals = QtCore.Property(int, lambda self: self._box.decimals(), setDecimals)
     prefix = QtCore.Property(str, lambda self: self._box.prefix(), lambda self, v: self._box.setPrefix(v))
     suffix = QtCore.Property(str, lambda self: self._box.suffix(), lambda self, v: self._box.setSuffix(v))
-    text = QtCore.Property(str, lambda self: self._box.text())
     cleanText = QtCore.Property(str, lambda self: self._box.cleanText())
     readOnly = QtCore.Property(bool, lambda self: self._box.isReadOnly(), lambda self, v: self._box.setReadOnly(v))
     frame = QtCore.Property(bool, lambda self: self._box.hasFrame(), lambda self, v: self._box.setFrame(v))
-    specialValueText = QtCore.Property(
-        str, lambda self: self._box.specialValueText(), lambda self, v: self._box.setSpecialValueText(v)
-    )
     setMode = stored(int, 1)
     decimalsOption = stored(int, 0x80 | 0x10 | 0x08 | 0x04 | 0x02 | 0x01)
     invertedControls = stored(bool, False)
     alignment = stored(int, 1)
-    buttonSymbols = stored(int, 0)
     sizeHintPolicy = stored(int, 0)
 
 
@@ -192,8 +186,6 @@ class ctkSliderWidget(QtWidgets.QWidget):
 
     valueChanged = QtCore.Signal(float)
     valueIsChanging = QtCore.Signal(float)
-    valueEdited = QtCore.Signal(float)
-    rangeChanged = QtCore.Signal(float, float)
     decimalsChanged = QtCore.Signal(int)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
@@ -229,7 +221,6 @@ class ctkSliderWidget(QtWidgets.QWidget):
         self._minimum, self._maximum = minimum, max(minimum, maximum)
         self._slider._set_range(self._minimum, self._maximum)
         self._spin._box.setRange(self._minimum, self._maximum)
-        self.rangeChanged.emit(self._minimum, self._maximum)
         self.setValue(self._value)
 
     def reset(self) -> None:
@@ -264,7 +255,6 @@ class ctkSliderWidget(QtWidgets.QWidget):
     spinBoxAlignment = stored(int, 2)
     synchronizeSiblings = stored(int, 1)
     spinBoxVisible = stored(bool, True, lambda self, v: self._spin.setVisible(v))
-    spinBoxVisibleFlag = stored(bool, True)
 
 
 class ctkPathLineEdit(QtWidgets.QWidget):
@@ -367,7 +357,6 @@ class ctkDirectoryButton(QtWidgets.QWidget):
     icon = stored("QIcon", QtGui.QIcon())
     elideMode = stored(int, 3)
     acceptMode = stored(int, 0)
-    displayAbsolutePath = stored(bool, True)
 
 
 class ctkRangeWidget(QtWidgets.QWidget):

@@ -350,7 +350,6 @@ class qMRMLSegmentSelectorWidget(QtWidgets.QWidget):
         return [self.currentSegmentID()] if self.currentSegmentID() else []
 
     noneEnabled = stored(bool, False)
-    segmentNodeSelectorVisible = stored(bool, True, lambda self, v: self._nodes.setVisible(v))
     segmentationNodeSelectorVisible = stored(bool, True, lambda self, v: self._nodes.setVisible(v))
     selectNodeUponCreation = stored(bool, True)
     multiSelection = stored(bool, False)

@@ -51,7 +51,6 @@ class qMRMLTableView(QtWidgets.QTableView):
     """Shows a table node."""
 
     mrmlSceneChanged = QtCore.Signal(object)
-    selectionChanged_ = QtCore.Signal()
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -102,7 +101,6 @@ class qMRMLSegmentsTableView(QtWidgets.QWidget):
 
     mrmlSceneChanged = QtCore.Signal(object)
     selectionChanged = QtCore.Signal("QItemSelection", "QItemSelection")
-    segmentsAboutToBeModified = QtCore.Signal()
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
