@@ -42,12 +42,14 @@ def slice_picture(
 
     The slices go through `point_ras` (mm); by default through the middle of the largest label, on its own voxels. The
     left of the patient is at the right of the picture, as in Slicer and in radiology. `field_of_view_mm` zooms to a
-    square of that size around the point; by default each slice is shown whole. Raises EnvironmentFailure where there
+    square of that size around the point, or around the middle of all labels where no point is given; by default each
+    slice is shown whole. Raises EnvironmentFailure where there
     is no OpenGL, OutputError, and InputError where image and label map do not fit.
     """
     require_opengl()
     statistics = label_statistics(label_map, scheme, image)
     point = tuple(point_ras) if point_ras is not None else _middle_of_labels(label_map)
+    center = point if point_ras is not None else _center_of_all(label_map)
     with quiet_vtk(), headless_scene() as host:
         volume = _shown_volume(host, image)
         views = [_slice_view(host, volume, name, tile) for name in _ORIENTATIONS]
@@ -58,7 +60,8 @@ def slice_picture(
         display.SetOpacity2DOutline(1.0)
         display.SetSliceIntersectionThickness(2)
         tiles = [
-            _slice_tile(view, name, point, field_of_view_mm) for view, name in zip(views, _ORIENTATIONS, strict=True)
+            _slice_tile(view, name, point, center, field_of_view_mm)
+            for view, name in zip(views, _ORIENTATIONS, strict=True)
         ]
     tiles.append(legend_tile(scheme, statistics, tile, title or image.name))
     return write_png(path, tiled([tiles[:2], tiles[2:]]))
@@ -136,13 +139,30 @@ def _slice_view(host: HeadlessScene, volume: Any, orientation: str, tile: int) -
     return view
 
 
-def _slice_tile(view: SliceView, orientation: str, point: Sequence[float], field_of_view_mm: float | None) -> Pixels:
+def _center_of_all(label_map: Image) -> tuple[float, ...]:
+    """The middle of the box that holds all labels, RAS mm; of the image where every label is empty."""
+    boxes = [extent.box for extent in label_extents(label_map.channel(0)).values()]
+    sides = [(0, n) for n in label_map.shape] if not boxes else [
+        (min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)) for axis in range(3)
+    ]  # fmt: skip
+    k, j, i = ((start + stop - 1) / 2 for start, stop in sides)
+    ras = label_map.ijk_to_ras @ np.array([i, j, k, 1.0])
+    return tuple(float(x) for x in ras[:3])
+
+
+def _slice_tile(
+    view: SliceView,
+    orientation: str,
+    point: Sequence[float],
+    center: Sequence[float],
+    field_of_view_mm: float | None,
+) -> Pixels:
+    """The slice through `point`; where it is zoomed, with `center` in the middle."""
     node = view.get_view_node()
-    if field_of_view_mm is None:
-        node.JumpSliceByOffsetting(*point)
-    else:
+    if field_of_view_mm is not None:
         node.SetFieldOfView(field_of_view_mm, field_of_view_mm, node.GetFieldOfView()[2])
-        node.JumpSliceByCentering(*point)
+        node.JumpSliceByCentering(*center)
+    node.JumpSliceByOffsetting(*point)
     matrix = node.GetSliceToRAS()
     right, up = ([matrix.GetElement(row, column) for row in range(3)] for column in range(2))
     add_direction_letters(view.renderer(), right, up)
