@@ -107,7 +107,7 @@ def _cache(
         return _described(open_cache(dataset), description)
     own = root / "cache"
     if config.resume and is_cache(own):
-        return open_cache(own)
+        return _described(open_cache(own), description)
     if is_cache(own):
         raise ConfigError(
             f"'{root}' holds an earlier run.", "Go on with it by --resume, or remove that folder to start again."
@@ -119,17 +119,25 @@ def _cache(
 
 
 def _described(cache: Cache, description: ModelDescription) -> Cache:
-    """The cache with the description's names, colours and codes; its values must be those that were prepared."""
-    if not description.labels:
-        return cache
-    prepared = [spec.value for spec in cache.card.labels]
-    if [spec.value for spec in description.labels] != prepared:
-        raise ConfigError(
-            f"The description names the label values {[spec.value for spec in description.labels]}, the cache "
-            f"'{cache.root}' was prepared with {prepared}.",
-            "Prepare the data set again.",
-        )
-    return replace(cache, card=replace(cache.card, labels=description.labels))
+    """The cache with the description's names, colours and codes; values and normalisation must be the prepared ones."""
+    card = cache.card
+    if description.labels:
+        prepared, wanted = [spec.value for spec in card.labels], [spec.value for spec in description.labels]
+        if wanted != prepared:
+            raise ConfigError(
+                f"The description names the label values {wanted}, '{cache.root}' was prepared with {prepared}.",
+                "Prepare the data set again.",
+            )
+        card = replace(card, labels=description.labels)
+    if description.inputs:
+        made = [spec.normalization for spec in card.inputs]
+        if [spec.normalization for spec in description.inputs] != made:
+            raise ConfigError(
+                f"The description's inputs are normalised otherwise than '{cache.root}' was prepared.",
+                "Prepare the data set again.",
+            )
+        card = replace(card, inputs=description.inputs)
+    return replace(cache, card=card)
 
 
 def _train_fold(

@@ -3,7 +3,7 @@
 * a folder with ``images/`` and ``labels/``: files of equal names; several channels as ``NAME_0000.nii.gz``, ``_0001``
 * nnU-Net and Medical Segmentation Decathlon: ``imagesTr/``, ``labelsTr/`` and ``dataset.json``
 * a list: JSON (``{"cases": [{"image" or "images", "label", "patient"?, "name"?}], "labels"?, ...}`` or the bare list)
-  or CSV with the columns ``image`` (or ``image_0``, ``image_1`` ...), ``label`` and, if wanted, ``patient`` and ``name``
+  or CSV with columns ``image`` (or ``image_0``, ``image_1`` ...), ``label`` and, if wanted, ``patient`` and ``name``
 
 Nothing is read but names and the lists: whether image and label fit is checked in `medai.dataset.checks`.
 """

@@ -90,6 +90,7 @@ def make_plan(
         tuple(stride[drop:] for stride in strides),
         tuple(kernel[drop:] for kernel in kernels),
         budget.lean,
+        chosen[drop:],
     )
     per_sample_mb = activation_mb(chosen, strides, channels)
     batch = int(np.clip(budget.memory_mb // max(per_sample_mb, 1e-6), _SMALLEST_BATCH, budget.largest_batch))
@@ -115,6 +116,12 @@ class _Shape:
     strides: tuple[tuple[int, ...], ...]
     kernels: tuple[tuple[int, ...], ...]
     lean: bool
+    patch: tuple[int, ...]
+
+
+def _halvings(patch: Sequence[int]) -> int:
+    """How often every axis of the patch can be halved, up to four times: SegResNet knows no other strides."""
+    return next(count for count in (4, 3, 2, 1) if count == 1 or all(n % 2**count == 0 for n in patch))
 
 
 def _channels(stages: int, budget: Budget) -> list[int]:
@@ -147,8 +154,8 @@ def network_arguments(network: str, shape: _Shape) -> dict[str, Any]:
     if network == "segresnet":
         return common | {
             "init_filters": max(8, shape.channels[0] // 8 * 8),
-            "blocks_down": [1, 2, 2, 4, 4, 4][:stages],
-            "blocks_up": [1] * (stages - 1),
+            "blocks_down": [1, 2, 2, 4, 4][: _halvings(shape.patch) + 1],
+            "blocks_up": [1] * _halvings(shape.patch),
         }
     raise ConfigError(f"No plan is known for the network '{network}'.", "Use unet, dynunet or segresnet.")
 
