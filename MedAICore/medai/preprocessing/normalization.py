@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -21,9 +21,29 @@ _EPSILON = 1e-8
 
 
 def _zscore(spec: Normalization, values: Array) -> Linear:
-    mean = float(values.mean(dtype=np.float64)) if spec.mean is None else spec.mean
-    std = float(values.std(dtype=np.float64)) if spec.std is None else spec.std
+    mean = _mean(values) if spec.mean is None else spec.mean
+    std = _std(values) if spec.std is None else spec.std
     return -np.inf, np.inf, mean, max(std, _EPSILON)
+
+
+def _pieces(values: Array) -> Iterator[Array]:
+    """Parts of an array whose copies in double precision are small beside a volume."""
+    if values.ndim > 1:
+        yield from values
+        return
+    for start in range(0, values.size, _SAMPLE):
+        yield values[start : start + _SAMPLE]
+
+
+def _mean(values: Array) -> float:
+    return sum(float(part.sum(dtype=np.float64)) for part in _pieces(values)) / values.size
+
+
+def _std(values: Array) -> float:
+    # NumPy's own std would hold the whole volume in double precision.
+    mean = _mean(values)
+    squares = sum(float(np.square(part - mean, dtype=np.float64).sum()) for part in _pieces(values))
+    return float(np.sqrt(squares / values.size))
 
 
 def _percentile(spec: Normalization, values: Array) -> Linear:

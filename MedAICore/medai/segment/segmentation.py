@@ -6,15 +6,18 @@ import gc
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medai.config.model_card import ModelCard
 from medai.config.segment import SegmentConfig
 from medai.errors import ModelError, OutOfMemoryError
 from medai.image import Array, Image
 from medai.labels import LabelScheme
+from medai.machine import system_memory_mb
+from medai.memory import estimate_mb
 from medai.preprocessing import LabelWriter, Prepared
 from medai.progress import CancelCheck, ProgressCallback, Stage, check_cancelled, never_cancelled, no_progress
 from medai.segment.channels import combine_channels
@@ -121,6 +124,8 @@ def _infer(
     dtype = half_precision(model.device) if config.precision == "fast" else None
     warnings: list[str] = []
     pending = list(attempts(Attempt(model.card.patch, dtype, model.device), model.divisor))
+    while len(pending) > 1 and not _fits(pending[0], prepared, model.card):
+        pending.pop(0)
     while pending:
         attempt = pending.pop(0)
         if attempt.change:
@@ -147,6 +152,17 @@ def _infer(
         "even with the smallest tiles.",
         "Close other programs, give a region of interest, or use another computer.",
     )
+
+
+def _fits(attempt: Attempt, prepared: Prepared, card: ModelCard) -> bool:
+    """Whether the memory that programs can still get is enough; where the system overcommits, no error would tell."""
+    available_mb = system_memory_mb()[1]
+    if attempt.device.type != "cpu" or available_mb is None:
+        return True
+    record = prepared.record
+    spacing_mm = Image(prepared.array[:1], record.ijk_to_ras).spacing_mm
+    source_mm = tuple(s * n / b for s, n, b in zip(spacing_mm, record.shape, record.box_shape, strict=True))
+    return estimate_mb(replace(card, patch=attempt.patch), record.box_shape, source_mm) <= available_mb
 
 
 class _NotFiniteError(Exception):

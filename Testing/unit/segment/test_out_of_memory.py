@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from medai.config.segment import SegmentConfig
 from medai.errors import OutOfMemoryError
 from medai.image import Image
 from medai.inference.degradation import Attempt, attempts, is_out_of_memory
+from medai.memory import estimate_mb
 from medai.segment import run
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
@@ -50,6 +53,21 @@ def test_smaller_tiles_give_the_same_labels_and_are_announced(make_model, sphere
     assert result.warnings == ("Not enough memory: went on with smaller tiles of 16 x 16 x 8 voxels.",)
     assert tiles[0] == (16, 32, 32)
     assert set(tiles[1:]) == {(8, 16, 16)}
+
+
+def test_a_run_that_would_not_fit_starts_with_smaller_tiles(make_model, sphere_label_map, monkeypatch):
+    """Systems that overcommit kill a process in place of telling it; so the tiles are chosen before."""
+    model = make_model(sphere_label_map.spacing_mm, patch=(64, 64, 64))
+    needed = [
+        estimate_mb(replace(model.card, patch=(n, n, n)), (21, 33, 47), sphere_label_map.spacing_mm) for n in (64, 32)
+    ]
+    assert needed[1] < needed[0]
+    monkeypatch.setattr("medai.segment.segmentation.system_memory_mb", lambda: (999.0, sum(needed) / 2))
+    tiles = limit_tiles(model, 10**9, MemoryError())
+    result = run(SegmentConfig(), [image_of(sphere_label_map)], model)
+    assert np.array_equal(result.label_map.array, sphere_label_map.array)
+    assert result.warnings == ("Not enough memory: went on with smaller tiles of 32 x 32 x 32 voxels.",)
+    assert set(tiles) == {(32, 32, 32)}
 
 
 def test_when_nothing_helps_the_error_says_what_to_do(make_model, sphere_label_map):
