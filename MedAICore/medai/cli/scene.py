@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from medai.errors import EnvironmentFailure, OutputError
+from medai.errors import EnvironmentFailure
 from medai.image import Image
 from medai.labels import LabelScheme
 
@@ -27,17 +29,29 @@ def write_scene(
 
     Written whole or not at all; with `surfaces` the segments bring their closed surfaces along. Raises OutputError.
     """
-    from medai.imageio import atomic_output
-    from medai.mrml import create_surfaces, volume_from_image, write_segmentation
+    from medai.mrml import create_surfaces, save_scene_mrb, volume_from_image, write_segmentation
     from medai.mrml.headless import headless_scene
 
-    with headless_scene() as host, atomic_output(path) as temporary:
+    with _quiet_vtk(), headless_scene() as host:
         nodes = [volume_from_image(host.scene, image, image.name) for image in images]
-        result = write_segmentation(
-            host.scene, label_map, scheme, nodes[0], run_id=run_id, name=f"{images[0].name} segmentation"
-        )
+        name = f"{images[0].name} segmentation".strip()
+        result = write_segmentation(host.scene, label_map, scheme, nodes[0], run_id=run_id, name=name)
         if surfaces:
             create_surfaces(host.scene.GetNodeByID(result.segmentation_node_id))
-        # Slicer names the folder inside the bundle after the file, and refuses suffixes that it does not know.
-        if not host.scene.WriteToMRB(str(temporary)):
-            raise OutputError(f"The scene '{path}' was not written.", "Check the free space and the permissions.")
+        save_scene_mrb(host.scene, path)
+
+
+@contextmanager
+def _quiet_vtk() -> Iterator[None]:
+    """Keep VTK's own reports off the terminal, unless MedAI's are wanted in detail: the errors here say enough."""
+    import vtk
+
+    if logging.getLogger("medai").isEnabledFor(logging.DEBUG):
+        yield
+        return
+    before = vtk.vtkLogger.GetCurrentVerbosityCutoff()
+    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
+    try:
+        yield
+    finally:
+        vtk.vtkLogger.SetStderrVerbosity(before)

@@ -24,7 +24,7 @@ from medai.cli.options import (
 from medai.cli.outputs import SEGMENTATION_SUFFIXES, check_output
 from medai.cli.scene import check_scenes_possible, write_scene
 from medai.config.segment import SegmentConfig
-from medai.errors import EnvironmentFailure, InputError, MedAIError
+from medai.errors import InputError, MedAIError, ModelError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -111,7 +111,6 @@ def _check_outputs(task: _Task) -> None:
 
 def _open_fitting_model(task: _Task) -> ModelPackage:
     """The model, checked for what can be checked before any image is read."""
-    from medai.errors import ModelError
     from medai.models import open_model
 
     package = open_model(task.model)
@@ -147,12 +146,13 @@ def write_result(output: Path, images: list[Image], label_map: Image, scheme: La
 def _draw(picture: Path, image: Image, result: SegmentResult, session: Session) -> None:
     """Draw the picture; where that fails the segmentation stays, and the person is told why there is no picture."""
     try:
-        from medai.render import slices_picture
+        from medai.render import slice_picture
 
-        slices_picture(picture, image, result.label_map, result.scheme)
-    except (MedAIError, ImportError) as error:
-        reason = error.message if isinstance(error, MedAIError) else str(EnvironmentFailure(str(error)))
-        session.warn(f"The picture '{picture}' was not drawn: {reason}")
+        slice_picture(image, result.label_map, result.scheme, picture)
+    except MedAIError as error:
+        session.warn(f"The picture '{picture}' was not drawn: {error}")
+    except ImportError as error:
+        session.warn(f"The picture '{picture}' was not drawn: {error}. Install the package trame-slicer.")
 
 
 def _outcome(task: _Task, result: SegmentResult, seconds: dict[str, float], session: Session) -> Outcome:

@@ -33,6 +33,7 @@ _TEMPLATE_NOTE = (
     "heads, and so are its hippocampi."
 )
 _NOT_A_DEVICE = "A demonstration, not a medical device: do not base a diagnosis on it."
+_FIELD_OF_VIEW_MM = 180.0  # centred on one hippocampus, both are seen
 # A real head that lies beside the checkouts of this project's developers; elsewhere it is passed over.
 _REAL_HEAD = Path(__file__).resolve().parents[4] / "shared/data/weights/brainchop_mit/public/t1_crop.nii.gz"
 
@@ -68,7 +69,7 @@ def _demo(options: argparse.Namespace, session: Session) -> Outcome:
     _make_folder(options.output)
     package = open_model(options.model)
     model = segment.load_model(package, options.device)
-    config = SegmentConfig(device=options.device, keep_largest=True, tta=True)
+    config = SegmentConfig(device=options.device, keep_largest=True)
     demo = _Demo(model, config, load_template(), session)
     reports = []
     if options.input is not None:
@@ -119,7 +120,6 @@ class _Demo:
                 image,
                 match,
                 self.model,
-                self.model.package.card.label_scheme(),
                 self.config,
                 progress,
                 self.session.cancelled,
@@ -147,10 +147,10 @@ def _draw(image: Image, found: Hippocampi, folder: Path, report: Report) -> None
     """Draw both pictures; where this machine cannot draw, say so: the segmentation is what counts."""
     slices, surfaces = folder / "slices.png", folder / "surfaces.png"
     try:
-        from medai.render import slices_picture, surfaces_picture
+        from medai.render import slice_picture, surface_picture
 
-        slices_picture(slices, image, found.label_map, found.scheme)
-        surfaces_picture(surfaces, image, found.label_map, found.scheme)
+        slice_picture(image, found.label_map, found.scheme, slices, field_of_view_mm=_FIELD_OF_VIEW_MM)
+        surface_picture(found.label_map, found.scheme, surfaces, title=image.name)
     except (MedAIError, ImportError) as error:
         report.notes.append(f"No pictures: {error}")
         return

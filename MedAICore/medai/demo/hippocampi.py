@@ -52,18 +52,18 @@ def segment_hippocampi(
     image: Image,
     match: AffineMatch,
     model: LoadedModel,
-    labels: LabelScheme,
     config: SegmentConfig,
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck = never_cancelled,
 ) -> Hippocampi:
     """Segment the left and the right hippocampus of `image`, which the template was matched with.
 
-    `labels` are the model's; the result has each of them twice, as "Left ..." and "Right ...". Raises InputError where
-    the model finds no hippocampus at one of the places.
+    The result has each of the model's labels twice, as "Left ..." and "Right ...". Raises InputError where the model
+    finds no hippocampus at one of the places.
     """
     from medai import segment
 
+    labels = model.card.label_scheme()
     scheme = sided_scheme(labels)
     found = np.zeros(image.shape, dtype=np.uint8)
     seconds: dict[str, float] = {}

@@ -10,12 +10,12 @@ from conftest import oblique_matrix
 from medai.image import Image
 from medai.labels import Code, Terminology
 
-BALLS = ((1, "bright ball", 400.0), (2, "dim ball", 250.0))
+BALLS = ((1, "bright ball", 400.0), (2, "dim ball", 20.0))
 ARGUMENTS = {
     "spatial_dims": 3,
     "in_channels": 1,
     "out_channels": 3,
-    "channels": [8, 16],
+    "channels": [4, 8],
     "strides": [[1, 1, 1], [2, 2, 2]],
     "blocks_per_stage": [1, 1],
     "normalization": "none",
@@ -23,18 +23,18 @@ ARGUMENTS = {
 
 
 def phantom(
-    seed: int = 0, shape: tuple[int, int, int] = (26, 40, 46), left_handed: bool = False
+    seed: int = 0, shape: tuple[int, int, int] = (22, 34, 40), left_handed: bool = False, radius_mm: float = 7.5
 ) -> tuple[Image, np.ndarray]:
-    """Two balls on a noisy background, on an oblique, anisotropic grid: the image (float32) and its labels (k, j, i)."""
+    """Two balls on a noisy background, on an oblique, anisotropic grid: image (float32) and labels (k, j, i)."""
     matrix = oblique_matrix((1.0, 1.2, 1.6), left_handed=left_handed)
     generator = np.random.default_rng(seed)
-    array = generator.normal(100.0, 10.0, shape).astype(np.float32)
+    array = generator.normal(200.0, 10.0, shape).astype(np.float32)
     labels = np.zeros(shape, np.uint8)
     k, j, i = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
     ras = np.stack([i, j, k, np.ones_like(i)], axis=-1) @ matrix.T
     for (value, _, level), part in zip(BALLS, (0.3, 0.7), strict=True):
         center = matrix @ np.array([part * shape[2], 0.5 * shape[1], 0.5 * shape[0], 1.0])
-        inside = np.linalg.norm(ras[..., :3] - center[:3], axis=-1) <= 7.5
+        inside = np.linalg.norm(ras[..., :3] - center[:3], axis=-1) <= radius_mm
         labels[inside], array[inside] = value, level + generator.normal(0.0, 10.0, int(inside.sum()))
     return Image(array[None], matrix, name="balls", modality="MR"), labels
 
@@ -54,7 +54,7 @@ def make_card(**changes: Any) -> Any:
         "task": "segment",
         "network": NetworkSpec("unet", ARGUMENTS),
         "weights": UNWRITTEN_WEIGHTS,
-        "inputs": (InputSpec("T1", "MR", Normalization("zscore")),),
+        "inputs": (InputSpec("T1", "MR", Normalization("ct_window", mean=200.0, std=100.0, low=0.0, high=500.0)),),
         "licence": "Apache-2.0",
         "spacing_mm": (1.3, 1.3, 1.3),
         "patch": (24, 32, 32),
