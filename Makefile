@@ -1,5 +1,5 @@
 # MedAI for developers. `make demo` and `make test` are all that a newcomer needs; both set up the environment first.
-# Variables: PYTHON (an interpreter of 3.11 or newer), INPUT (a volume for the demo), PYTEST_ARGS.
+# Variables: PYTHON (an interpreter of 3.11 or newer), INPUT (a volume for the demo), PYTEST_ARGS, BENCH_ARGS.
 ifeq ($(OS),Windows_NT)
 BIN := .venv/Scripts
 else
@@ -39,8 +39,8 @@ widgets: env  ## only the tests of the windows, on the stand-in host
 slow: env  ## the slow tests (real training and inference)
 	$(call timed,slow,$(PY) -m pytest $(SUITES) -m "slow and not gpu" $(PYTEST_ARGS) || status=$$?)
 
-bench: env  ## the benchmarks, side by side with their peers
-	$(call timed,bench,for script in Testing/benchmarks/*.py; do echo "== $$script"; $(PY) $$script || status=$$?; done)
+bench: env  ## MedAI beside its peers (half an hour on two cores); writes docs/benchmarks.md; BENCH_ARGS=--quick only tries
+	$(call timed,bench,(cd Testing && ../$(PY) -m benchmarks $(BENCH_ARGS)) || status=$$?)
 
 demo: env  ## segment both hippocampi of a head (or of INPUT=file) into demo/
 	$(call timed,demo,$(PY) -m medai.demo $(if $(INPUT),--input "$(INPUT)") --output demo || status=$$?)

@@ -1,0 +1,79 @@
+"""Run the comparisons, show their tables, and write docs/benchmarks.md.
+
+make bench                                   all of them, about half an hour on two cores
+python -m benchmarks --only export scene     some; the others' tables stay as they were measured last
+python -m benchmarks --quick                 tiny sizes: does everything run? Nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import machine, peers, report
+from benchmarks.child import FOLDER, REPOSITORY, BenchmarkError
+from benchmarks.settings import Settings
+
+SECTIONS = ("sliding_window", "export", "end_to_end", "scene", "growth")
+PAGE = REPOSITORY / "docs" / "benchmarks.md"
+RESULTS = FOLDER / "results"
+_PREFACE = (
+    "MedAI beside its peers: same weights, same volumes, one machine, one run. Made by `make bench`; do not edit. "
+    "Compare the ratios, not the seconds. MB are MiB."
+)
+_NO_GPU = (
+    "## 6. GPU\n\nNot measured: this machine has none. Time against the bare forward passes, the GPU's busy share "
+    "and the agreement of half precision remain open.\n"
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what the command line asks for; the exit code."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="these comparisons alone")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes; the page is not written")
+    parser.add_argument("--rounds", type=int, default=2, help="alternating rounds of the paired measurements")
+    parser.add_argument("--json", type=Path, help="write all figures here too")
+    parser.add_argument("--report", action="store_true", help="measure nothing: write the page of what was kept")
+    options = parser.parse_args(arguments)
+    settings = Settings(full=not options.quick, rounds=options.rounds)
+    try:
+        peers.make()
+        if options.quick:
+            with tempfile.TemporaryDirectory() as folder:
+                sections = _measured(options.only, settings, Path(folder))
+        else:
+            sections = [] if options.report else _measured(options.only, settings, RESULTS)
+            sections = [report.Section.load(path) for key in SECTIONS if (path := RESULTS / f"{key}.json").is_file()]
+    except BenchmarkError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    if options.json:
+        options.json.write_text(json.dumps([asdict(section) for section in sections], indent=1), encoding="utf-8")
+    if not options.quick:
+        about = [*machine.description(), "Peers' environment: " + ", ".join(peers.versions())]
+        PAGE.write_text(report.markdown(about, sections, _PREFACE) + "\n" + _NO_GPU, encoding="utf-8")
+        print(f"Written: {PAGE}")
+    return 0
+
+
+def _measured(keys: list[str], settings: Settings, folder: Path) -> list[report.Section]:
+    sections = []
+    for key in keys:
+        started = time.perf_counter()
+        section = importlib.import_module(f"benchmarks.{key}").run(settings)
+        section.save(folder)
+        report.show(section)
+        print(f"({key}: {time.perf_counter() - started:.0f} s)", flush=True)
+        sections.append(section)
+    return sections
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Comparison 1: one volume, one network, one patch and overlap; MONAI, nnU-Net's predictor, MedAI exact and fast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks import networks, peers, volumes
+from benchmarks.child import FOLDER, run_piece
+from benchmarks.machine import Conditions
+from benchmarks.report import Section, Table, seconds, times, verdict
+from benchmarks.settings import Settings
+
+KEY = "sliding_window"
+WAYS = ("MONAI sliding_window_inference", "nnU-Net predictor", "MedAI exact", "MedAI fast")
+
+
+def run(settings: Settings) -> Section:
+    """Measure all ways in turn, `settings.rounds` times."""
+    conditions = Conditions.now()
+    shape = settings.choose(volumes.HEAD_SHAPE, (40, 72, 64))
+    package, training = tissue_network(settings)
+    volume = volumes.saved_head(FOLDER / "volumes", shape, seed=7)
+    found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+    for _ in range(settings.rounds):
+        for way in WAYS:
+            found[way].append(_measure(way, volume, package, settings.threads))
+    figures = {way: _summary(runs) for way, runs in found.items()}
+    reference = np.load(_labels(WAYS[0]))
+    rows = []
+    for way in WAYS:
+        f, labels = figures[way], np.load(_labels(way))
+        rows.append(
+            (
+                f"{way} ({f['engine']})",
+                seconds(f["seconds"]),
+                times(f["seconds"], figures[WAYS[0]]["seconds"]),
+                f"{f['extra_mb']:.0f}",
+                times(f["extra_mb"], figures[WAYS[0]]["extra_mb"]),
+                f"{np.mean(labels != reference):.1e}" if way != WAYS[0] else "-",
+            )
+        )
+    columns = ("way", "s", "faster than MONAI", "extra peak MB", "less than MONAI", "other labels than MONAI")
+    agreement, dices = _agreement()
+    disagreement = float(np.mean(np.load(_labels("MedAI exact")) != reference))
+    return Section(
+        key=KEY,
+        title=f"1. Sliding window: {'x'.join(map(str, shape[::-1]))}, {len(volumes.TISSUES) + 1} classes",
+        text=(
+            "Same weights, volume, patch 96x96x96, overlap 0.5, Gaussian weights, no mirroring, from the image to the "
+            f"label map; medians of {settings.rounds} alternating rounds, each run in a process of its own. The "
+            "network is a plain U-Net of 1.4 million weights that was trained for this comparison "
+            f"({training}): the MNI152 head with pasted balls as lesions, five classes. It has seen this anatomy, so "
+            "that nothing is said about its accuracy; its boundaries are those of a trained network. Extra memory is "
+            "the peak over what is resident once libraries, weights and volume are loaded. MedAI's time is that of a "
+            "worker that has the model loaded; the first run after start is told below."
+        ),
+        tables=(Table(columns, tuple(rows)), agreement),
+        conditions=conditions,
+        notes=_notes(figures, disagreement, dices),
+        data={"runs": found, "dice_fast_exact": dices, "disagreement_exact": disagreement},
+    )
+
+
+def tissue_network(settings: Settings) -> tuple[Path, str]:
+    """The package of the five-class network, trained where it is not there yet; and how it was trained."""
+    steps = settings.choose(160, 4)
+    package = FOLDER / "models" / ("tissues" if settings.full else "tissues-quick")
+    if not package.is_dir():
+        channels = list(settings.choose(networks.PLAIN_CHANNELS, networks.SMALL_CHANNELS))
+        patch = settings.choose([96, 96, 96], [32, 32, 32])
+        arguments = {"folder": str(package), "patch": patch, "channels": channels, "steps": steps}
+        run_piece("networks:train_tissues", {**arguments, "crop": settings.choose(64, 32)})
+    return package, f"{steps} steps, seeded"
+
+
+def _measure(way: str, volume: Path, package: Path, threads: int) -> dict[str, Any]:
+    common = {"volume": str(volume), "package": str(package), "threads": threads, "labels": str(_labels(way))}
+    if way.startswith("MONAI"):
+        return run_piece("window_pieces:by_monai", common, peers.make())
+    if way.startswith("nnU-Net"):
+        return run_piece("window_pieces:by_nnunet", common, peers.make())
+    return run_piece("window_pieces:by_medai", {**common, "precision": way.split()[-1]})
+
+
+def _labels(way: str) -> Path:
+    return FOLDER / f"labels-{way.split()[0].lower()}-{way.split()[-1]}.npy"
+
+
+def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    middle = {key: median(run[key] for run in runs) for key in ("seconds", "extra_mb", "first_s")}
+    return {**runs[-1], **middle}
+
+
+def _agreement() -> tuple[Table, dict[str, float]]:
+    """Dice of the other ways' labels against two references, per label; of fast against exact also as numbers."""
+    labels = {way: np.load(_labels(way)) for way in WAYS}
+    truth = volumes.head(labels[WAYS[0]].shape, seed=7)[1]
+    pairs = {
+        "MedAI fast against exact": ("MedAI fast", "MedAI exact"),
+        "MedAI exact against MONAI": ("MedAI exact", WAYS[0]),
+        "nnU-Net against MONAI": (WAYS[1], WAYS[0]),
+    }
+    rows, of_fast = [], {}
+    for name, (a, b) in pairs.items():
+        values = [_dice(labels[a] == n, labels[b] == n) for n in range(1, len(volumes.TISSUES) + 1)]
+        if a == "MedAI fast":
+            of_fast = dict(zip(volumes.TISSUES, values, strict=True))
+        rows.append((name, *(f"{value:.5f}" for value in values)))
+    for way in ("MedAI exact", "MedAI fast"):
+        values = [_dice(labels[way] == n, truth == n) for n in range(1, len(volumes.TISSUES) + 1)]
+        rows.append((f"{way} against the atlas", *(f"{value:.3f}" for value in values)))
+    return Table(("Dice", *volumes.TISSUES), tuple(rows)), of_fast
+
+
+def _dice(a: np.ndarray, b: np.ndarray) -> float:
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 1.0
+
+
+def _notes(figures: dict[str, dict[str, Any]], disagreement: float, dices: dict[str, float]) -> tuple[str, ...]:
+    monai, nnunet_, exact, fast = (figures[way] for way in WAYS)
+    best = min(monai["seconds"], nnunet_["seconds"])
+    worst = min(dices.values())
+    least = min(monai["extra_mb"], nnunet_["extra_mb"])
+    faster, smaller = best / exact["seconds"], exact["extra_mb"] / least
+    return (
+        verdict("Bar exact at least 2x the faster peer", faster >= 2, f"{faster:.2f}x"),
+        verdict("Bar disagreement with MONAI below 1e-4", disagreement < 1e-4, f"{disagreement:.1e}"),
+        verdict("Bar extra memory at most a third of the leaner peer's", smaller <= 1 / 3, f"{smaller:.2f}"),
+        verdict("Bar Dice(fast, exact) at least 0.99 per label", worst >= 0.99, f"{worst:.4f}"),
+        f"Fast is {best / fast['seconds']:.1f}x the faster peer ({fast['engine']}); the bar of 4x is for processors "
+        "with bfloat16.",
+        f"First run after start, with converting and compiling the network where its cache is empty: exact "
+        f"{exact['first_s']:.1f} s, fast {fast['first_s']:.1f} s.",
+        "nnU-Net spreads its tiles evenly instead of letting the last one overlap more, and sums in float16: hence its "
+        "disagreement.",
+    )
