@@ -44,7 +44,7 @@ class MedAISegTest(ScriptedLoadableModuleTest):
             self.doCleanups()
 
     def test_segments_lie_on_the_voxels_under_each_kind_of_transform(self):
-        for kind in ("none", "linear", "thin-plate"):
+        for kind in ("none", "linear", "thin-plate", "grid"):
             for leftHanded in (False, True):
                 slicer.mrmlScene.Clear(0)
                 volume = self.ballVolume(leftHanded)
@@ -160,6 +160,8 @@ class MedAISegTest(ScriptedLoadableModuleTest):
             transform = vtk.vtkTransform()
             transform.RotateWXYZ(33, 1, 2, 3)
             transform.Translate(7, -8, 9)
+        elif kind == "grid":
+            transform = self.gridTransform()
         else:
             source, target = vtk.vtkPoints(), vtk.vtkPoints()
             for corner in range(8):
@@ -172,6 +174,22 @@ class MedAISegTest(ScriptedLoadableModuleTest):
             transform.SetBasisToR()
         node.SetAndObserveTransformToParent(transform)
         return node
+
+    def gridTransform(self):
+        """Displacements of a few mm, drawn once, on a grid of 8 x 8 x 8 points."""
+        displacements = np.random.default_rng(5).normal(0, 3, (8 * 8 * 8, 3))
+        grid = vtk.vtkImageData()
+        grid.SetDimensions(8, 8, 8)
+        grid.SetSpacing(12, 12, 12)
+        grid.SetOrigin(-40, -40, -40)
+        scalars = vtk.vtkDoubleArray()
+        scalars.SetNumberOfComponents(3)
+        for displacement in displacements:
+            scalars.InsertNextTuple3(*displacement)
+        grid.GetPointData().SetScalars(scalars)
+        transform = slicer.vtkOrientedGridTransform()
+        transform.SetDisplacementGridData(grid)
+        return transform
 
     def request(self, volume, segmentation=None):
         """What the panel asks for with its default values."""
