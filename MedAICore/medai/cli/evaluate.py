@@ -33,10 +33,10 @@ def evaluate(
 
 
 def _evaluate(reference: Path, prediction: Path, tolerance_mm: float, session: Session) -> Outcome:
-    from medai import evaluate as use_case
+    from medai.evaluate import run as use_case
 
     with session.progress() as progress:
-        data = use_case.run(reference, prediction, tolerance_mm, progress, session.cancelled)
+        data = use_case(reference, prediction, tolerance_mm, progress, session.cancelled)
     for warning in data.get("warnings", []):
         session.warn(warning)
     return Outcome(data, lambda console: _show(data, console))
