@@ -11,6 +11,7 @@ import torch.nn.functional as functional
 from medai.image import Array
 from medai.preprocessing.record import Record
 from medai.preprocessing.resampling import resample_labels
+from medai.progress import CancelCheck, check_cancelled, never_cancelled
 
 # Voxels of one class that are interpolated at a time (float32: 16 MB); small enough to stay near the cache.
 _SLAB_VOXELS = 4_000_000
@@ -31,9 +32,17 @@ class LabelWriter:
     (several classes may have the same); `largest` is a value that the labels' type must hold beside these.
     """
 
-    def __init__(self, record: Record, values: Sequence[int], axis: int = 0, largest: int = 0) -> None:
+    def __init__(
+        self,
+        record: Record,
+        values: Sequence[int],
+        axis: int = 0,
+        largest: int = 0,
+        cancelled: CancelCheck = never_cancelled,
+    ) -> None:
         self.labels: Array = np.zeros(record.source_shape, label_dtype((*values, largest)))
         self._values = tuple(values)
+        self._cancelled = cancelled
         order = (axis, *(a for a in range(3) if a != axis))
         self._target = record.view(self.labels).transpose(order)
         self._source_shape = tuple(record.shape[a] for a in order)
@@ -43,7 +52,7 @@ class LabelWriter:
         self._next_row = 0
 
     def add(self, planes: torch.Tensor) -> None:
-        """The next m planes of logits, (n, m, a, b), any float type and device."""
+        """The next m planes of logits, (n, m, a, b), any float type and device. Raises Cancelled."""
         if planes.shape[0] != len(self._values) or tuple(planes.shape[2:]) != self._source_shape[1:]:
             raise ValueError(f"planes {tuple(planes.shape)} for {len(self._values)} classes of {self._source_shape}")
         source = planes if self._kept is None else torch.cat([self._kept, planes], dim=1)
@@ -70,6 +79,7 @@ class LabelWriter:
 
     def _rows(self, source: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         """Rows start..stop of one class (m, a, b) at the input grid's resolution, float32."""
+        check_cancelled(self._cancelled)
         lower = torch.from_numpy(self._lower[start:stop] - self._kept_start).to(source.device)
         planes = source.index_select(0, lower).float()
         fraction = self._fraction[start:stop]

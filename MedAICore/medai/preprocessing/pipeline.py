@@ -16,6 +16,7 @@ from medai.preprocessing.normalization import normalize, scaling
 from medai.preprocessing.orientation import Orientation, closest_to_ras
 from medai.preprocessing.record import Record
 from medai.preprocessing.resampling import Shape, resample, resample_labels, spline_orders, target_shape
+from medai.progress import CancelCheck, check_cancelled, never_cancelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +56,11 @@ class Preprocessing:
         """The preprocessing that a training plan asks for."""
         return cls(tuple(inputs), spacing_mm, crop, planar)
 
-    def apply(self, image: Image, region: Box | None = None) -> Prepared:
+    def apply(self, image: Image, region: Box | None = None, cancelled: CancelCheck = never_cancelled) -> Prepared:
         """The network's input for `image`; only its `region` (slices over k, j, i of the input grid) where given.
 
         Intensity statistics come from the whole image in any case, so that a region is scaled as the whole would be.
-        Raises InputError where the number of channels is not the model's.
+        Raises InputError where the number of channels is not the model's, and Cancelled.
         """
         if image.channels != len(self.inputs):
             names = ", ".join(spec.name for spec in self.inputs)
@@ -78,10 +79,11 @@ class Preprocessing:
         record = self._record(image, orientation, box)
         array = np.empty((image.channels, *record.box_shape), np.float32)
         for n, spec in enumerate(self.inputs):
+            check_cancelled(cancelled)
             by = scaling(spec.normalization, oriented[(n, *foreground)])
             array[n] = normalize(spec.normalization, oriented[(n, *box)], by)
         if record.resampled:
-            array = resample(array, record.shape, record.orders)
+            array = resample(array, record.shape, record.orders, cancelled)
         return Prepared(np.ascontiguousarray(array), record)
 
     def apply_labels(self, label_map: Image, record: Record) -> Array:

@@ -16,6 +16,7 @@ import scipy.ndimage
 import torch
 
 from medai.image import Array
+from medai.progress import CancelCheck, check_cancelled, never_cancelled
 
 Shape = tuple[int, int, int]
 Orders = tuple[int, int, int]
@@ -69,7 +70,9 @@ def nearest_indices(size: int, new_size: int) -> npt.NDArray[np.int64]:
     return np.minimum(centers.astype(np.int64), size - 1)
 
 
-def resample(array: Array, shape: Shape, orders: Orders) -> npt.NDArray[np.float32]:
+def resample(
+    array: Array, shape: Shape, orders: Orders, cancelled: CancelCheck = never_cancelled
+) -> npt.NDArray[np.float32]:
     """Interpolate float32 (c, k, j, i) to `shape` (k, j, i); values stay within each channel's own range.
 
     Cubic splines overshoot at edges; clipping to the channel's range is what skimage's `resize` does too.
@@ -79,6 +82,7 @@ def resample(array: Array, shape: Shape, orders: Orders) -> npt.NDArray[np.float
     source = tuple(tensor.shape[1:])
     # Shrinking axes first: less to compute on the others.
     for axis in sorted(range(3), key=lambda a: shape[a] / source[a]):
+        check_cancelled(cancelled)
         tensor = _resample_axis(tensor, axis + 1, shape[axis], orders[axis])
     if max(orders) > 1:
         tensor = torch.minimum(torch.maximum(tensor, low), high)

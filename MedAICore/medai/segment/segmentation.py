@@ -81,7 +81,7 @@ def run(
     check_cancelled(cancelled)
     stage(0.3)
     region = None if config.roi is None else context_box(config.roi, image, _context_mm(model))
-    prepared = model.preprocessing.apply(image, region)
+    prepared = model.preprocessing.apply(image, region, cancelled)
     check_cancelled(cancelled)
     prepared_s = time.perf_counter()
 
@@ -188,7 +188,8 @@ def _attempt(
     kept = set(scheme.values)
     values = (0, *(value if value in kept else 0 for value in model.card.label_scheme().values))
     # The type follows from all of the model's labels, so that a subset of them gives the same kind of file.
-    writer = LabelWriter(prepared.record, values, axis, largest=max(model.card.label_scheme().values))
+    largest = max(model.card.label_scheme().values)
+    writer = LabelWriter(prepared.record, values, axis, largest, cancelled)
 
     def take(planes: torch.Tensor) -> None:
         if planes.shape[0] != len(values):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medai.config.model_card import InputSpec, Normalization
-from medai.errors import GeometryError, InputError
+from medai.errors import Cancelled, GeometryError, InputError
 from medai.image import Image, crop
 from medai.preprocessing import LabelWriter, Preprocessing, invert_labels, invert_logits
 
@@ -197,3 +197,13 @@ def test_logits_on_the_same_grid_are_a_plain_argmax(oblique_image):
     labels = invert_logits(logits, record, (0, 1, 2))
     assert labels.dtype == np.uint8
     assert np.array_equal(record.view(labels), logits.argmax(0).numpy())
+
+
+def test_cancel_is_obeyed_on_the_way_there_and_back(oblique_image):
+    preprocessing = Preprocessing(PLAIN, (1.0, 1.0, 1.0))
+    with pytest.raises(Cancelled):
+        preprocessing.apply(oblique_image, cancelled=lambda: True)
+    record = preprocessing.apply(oblique_image).record
+    writer = LabelWriter(record, (0, 1, 2), cancelled=lambda: True)
+    with pytest.raises(Cancelled):
+        writer.add(smooth_logits(3, record.shape))
