@@ -17,7 +17,7 @@ from medai.config.segment import SegmentConfig
 from medai.demo.hippocampi import Hippocampi, segment_hippocampi, volume_notes
 from medai.demo.locate import identity_match, match_template
 from medai.demo.template import TEMPLATE_NAME, load_template
-from medai.errors import InputError, MedAIError, OutputError
+from medai.errors import MedAIError, OutputError
 from medai.image import Image
 from medai.label_statistics import LabelStatistics, label_statistics
 
@@ -66,18 +66,19 @@ def _demo(options: argparse.Namespace, session: Session) -> Outcome:
     from medai.models import open_model
 
     started_s = time.perf_counter()
-    _make_folder(options.output)
+    _check_folder_can_be_made(options.output)
+    image = _read_head(options.input) if options.input is not None else None
     package = open_model(options.model)
     model = segment.load_model(package, options.device)
     config = SegmentConfig(device=options.device, keep_largest=True)
     demo = _Demo(model, config, load_template(), session)
     reports = []
-    if options.input is not None:
-        reports.append(demo.head(options.input, options.output))
+    if image is not None:
+        reports.append(demo.head(image, str(options.input), options.output))
     else:
         reports.append(demo.template_head(options.output))
         if _REAL_HEAD.is_file():
-            reports.append(demo.head(_REAL_HEAD, options.output / "real_head"))
+            reports.append(demo.head(_read_head(_REAL_HEAD), str(_REAL_HEAD.name), options.output / "real_head"))
     minutes = (time.perf_counter() - started_s) / 60
     return Outcome({}, lambda console: _show(reports, minutes, console))
 
@@ -95,17 +96,12 @@ class _Demo:
         self._segment(self.template, identity_match(), folder, report)
         return report
 
-    def head(self, path: Path, folder: Path) -> Report:
-        """A head from a file: located first."""
-        from medai.imageio import check_segmentable, finite_or_filled, read_image
+    def head(self, image: Image, name: str, folder: Path) -> Report:
+        """A person's head: located first."""
+        from medai.imageio import finite_or_filled
 
-        report = Report(str(path))
-        _make_folder(folder)
-        image, warnings = finite_or_filled(read_image(path))
-        report.notes += warnings
-        check_segmentable(image)
-        if image.channels != 1:
-            raise InputError(f"'{path}' has {image.channels} channels.", "Give a T1 MR with one.")
+        image, warnings = finite_or_filled(image)
+        report = Report(name, notes=warnings)
         started_s = time.perf_counter()
         with self.session.progress() as progress:
             match = match_template(self.template, image, progress, self.session.cancelled)
@@ -132,6 +128,7 @@ class _Demo:
     def _write(self, image: Image, found: Hippocampi, folder: Path, report: Report) -> None:
         from medai.imageio import write_label_map
 
+        _make_folder(folder)
         started_s = time.perf_counter()
         segmentation, scene = folder / "hippocampus.seg.nrrd", folder / "hippocampus.mrb"
         write_label_map(segmentation, found.label_map, found.scheme)
@@ -157,12 +154,25 @@ def _draw(image: Image, found: Hippocampi, folder: Path, report: Report) -> None
     report.files += [slices, surfaces]
 
 
+def _read_head(path: Path) -> Image:
+    from medai.imageio import check_segmentable, read_image
+
+    image = read_image(path)
+    check_segmentable(image)
+    return image
+
+
+def _check_folder_can_be_made(folder: Path) -> None:
+    """OutputError where the folder, or the first of its parents that exists, refuses new files."""
+    there = next((parent for parent in (folder, *folder.absolute().parents) if parent.exists()), folder)
+    check_folder(there, folder)
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder '{folder}' cannot be made: {error.strerror}.", "Choose another one.") from error
-    check_folder(folder, folder)
 
 
 def _show(reports: list[Report], minutes: float, console: Console) -> None:
