@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .parameter_node import Choice, Decimals, Field, Maximum, Minimum, SingleStep, WithinRange
+from .parameter_field import PATH_KINDS, Choice, Decimals, Field, Maximum, Minimum, SingleStep, WithinRange
 
 
 class Connector:
@@ -145,10 +145,20 @@ class PathConnector(Connector):
     signal = "currentPathChanged(QString)"
 
     def read(self) -> Any:
-        return self.widget.currentPath
+        return self.field.kind(self.widget.currentPath)
 
     def write(self, value: Any) -> None:
-        self.widget.currentPath = value
+        self.widget.currentPath = str(value)
+
+
+class DirectoryConnector(Connector):
+    signal = "directoryChanged(QString)"
+
+    def read(self) -> Any:
+        return self.field.kind(self.widget.directory)
+
+    def write(self, value: Any) -> None:
+        self.widget.directory = str(value)
 
 
 _TABLE: dict[str, tuple[tuple[Any, ...], type[Connector]]] = {
@@ -170,6 +180,8 @@ _TABLE: dict[str, tuple[tuple[Any, ...], type[Connector]]] = {
     "QLabel": ((str,), LabelConnector),
     "QComboBox": (("choice",), ComboConnector),
     "ctkComboBox": (("choice",), ComboConnector),
+    "ctkPathLineEdit": (PATH_KINDS, PathConnector),
+    "ctkDirectoryButton": (PATH_KINDS, DirectoryConnector),
 }
 
 

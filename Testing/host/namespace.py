@@ -151,9 +151,7 @@ def install(host: Any) -> None:
     packaging = {n: getattr(recorder, n) for n in dir(recorder) if n.startswith(("pip_", "load_"))}
     slicer.packaging = _module("slicer.packaging", packaging)
     slicer.testing = _module("slicer.testing", {"runUnitTest": _run_unit_test})
-    slicer.parameterNodeWrapper = _module(
-        "slicer.parameterNodeWrapper", {n: getattr(parameter_node, n) for n in parameter_node.PUBLIC}
-    )
+    slicer.parameterNodeWrapper = _module("slicer.parameterNodeWrapper", dict(parameter_node.PUBLIC))
     slicer.util.VTKObservationMixin = scripted.observation_mixin()
     slicer.util.pip_install = recorder.pip_install
     slicer.util.pip_uninstall = recorder.pip_uninstall

@@ -1,207 +1,36 @@
-"""The part of ``slicer.parameterNodeWrapper`` that the extension uses.
+"""The part of ``slicer.parameterNodeWrapper`` that the extension uses: typed access to a node, binding to widgets.
 
-Fields: MRML nodes (None), float, int, bool, str, Enum (stored by name); annotations WithinRange, Minimum, Maximum,
-Choice, Default, Decimals, SingleStep. ``connectGui`` binds widgets by their dynamic property SlicerParameterName.
+``connectGui`` binds widgets by their dynamic property SlicerParameterName; members of packs have dotted names.
 """
 
 from __future__ import annotations
 
-import enum
 import logging
-import typing
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import slicer
 import vtk
 
-PUBLIC = [
-    "Choice", "Decimals", "Default", "Exclude", "Maximum", "Minimum", "NotNone", "SingleStep", "WithinRange",
-    "parameterNodeWrapper",
-]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class WithinRange:
-    """The number must lie in [minimum, maximum]."""
-
-    minimum: float
-    maximum: float
-
-    def check(self, name: str, value: Any) -> None:
-        """Raise ValueError outside the range."""
-        if not self.minimum <= value <= self.maximum:
-            raise ValueError(f"{name} = {value} is not within [{self.minimum}, {self.maximum}].")
-
-
-@dataclass(frozen=True)
-class Minimum:
-    """Lower bound."""
-
-    minimum: float
-
-    def check(self, name: str, value: Any) -> None:
-        """Raise ValueError below the bound."""
-        if value < self.minimum:
-            raise ValueError(f"{name} = {value} is less than {self.minimum}.")
-
-
-@dataclass(frozen=True)
-class Maximum:
-    """Upper bound."""
-
-    maximum: float
-
-    def check(self, name: str, value: Any) -> None:
-        """Raise ValueError above the bound."""
-        if value > self.maximum:
-            raise ValueError(f"{name} = {value} is more than {self.maximum}.")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of these values."""
-
-    choices: list[Any]
-
-    def check(self, name: str, value: Any) -> None:
-        """Raise ValueError for another value."""
-        if value not in self.choices:
-            raise ValueError(f"{name} = {value!r} is none of {self.choices}.")
-
-
-@dataclass(frozen=True)
-class Exclude:
-    """None of these values."""
-
-    excluded: list[Any]
-
-    def check(self, name: str, value: Any) -> None:
-        """Raise ValueError for an excluded value."""
-        if value in self.excluded:
-            raise ValueError(f"{name} must not be {value!r}.")
-
-
-class NotNone:
-    """A node must be set."""
-
-    def check(self, name: str, value: Any) -> None:
-        """Raise ValueError for None."""
-        if value is None:
-            raise ValueError(f"{name} must not be None.")
-
-
-@dataclass(frozen=True)
-class Default:
-    """Default value given in the annotation."""
-
-    value: Any
-
-
-@dataclass(frozen=True)
-class Decimals:
-    """Digits that a widget shows."""
-
-    value: int
-
-
-@dataclass(frozen=True)
-class SingleStep:
-    """Step of a widget."""
-
-    value: float
-
-
-@dataclass(frozen=True)
-class Field:
-    """One parameter."""
-
-    name: str
-    kind: Any
-    default: Any
-    annotations: tuple[Any, ...]
-
-    @property
-    def is_node(self) -> bool:
-        """Whether the parameter is a node reference."""
-        return isinstance(self.kind, type) and issubclass(self.kind, slicer.vtkMRMLNode)
-
-    @property
-    def is_enum(self) -> bool:
-        """Whether the parameter is an Enum."""
-        return isinstance(self.kind, type) and issubclass(self.kind, enum.Enum)
-
-    def annotation(self, kind: type) -> Any:
-        """The annotation of this class, or None."""
-        return next((a for a in self.annotations if isinstance(a, kind)), None)
-
-    def validate(self, value: Any) -> None:
-        """Raise for a wrong type or a value outside what the annotations allow."""
-        if self.is_node:
-            if value is not None and not isinstance(value, self.kind):
-                raise TypeError(f"{self.name} needs a {self.kind.__name__}, not {type(value).__name__}.")
-        elif not isinstance(value, (int, float) if self.kind is float else self.kind) or (
-            isinstance(value, bool) and self.kind in (int, float)
-        ):
-            raise TypeError(f"{self.name} needs {self.kind.__name__}, not {value!r}.")
-        for annotation in self.annotations:
-            if hasattr(annotation, "check"):
-                annotation.check(self.name, value)
-
-    def to_text(self, value: Any) -> str:
-        """Text form in the node."""
-        if self.is_enum:
-            return str(value.name)
-        return str(value)
-
-    def from_text(self, text: str) -> Any:
-        """Value of the text form."""
-        if self.is_enum:
-            return self.kind[text]
-        if self.kind is bool:
-            return text == "True"
-        return self.kind(text)
-
-
-def _fields(cls: type) -> dict[str, Field]:
-    found = {}
-    for name, hint in typing.get_type_hints(cls, include_extras=True).items():
-        annotations: tuple[Any, ...] = ()
-        if typing.get_origin(hint) is typing.Annotated:
-            hint, *more = typing.get_args(hint)
-            annotations = tuple(more)
-        kind = _plain_kind(name, hint)
-        stated = next((a.value for a in annotations if isinstance(a, Default)), None)
-        default = getattr(cls, name, stated)
-        found[name] = Field(name, kind, _default(kind, default, annotations), annotations)
-    return found
-
-
-def _plain_kind(name: str, hint: Any) -> Any:
-    known = hint in (int, float, bool, str) or (
-        isinstance(hint, type) and issubclass(hint, (enum.Enum, slicer.vtkMRMLNode))
-    )
-    if not known:
-        raise TypeError(f"The test host's parameterNodeWrapper does not support '{name}: {hint}'.")
-    return hint
-
-
-def _default(kind: Any, default: Any, annotations: tuple[Any, ...]) -> Any:
-    if default is not None or issubclass(kind, slicer.vtkMRMLNode):
-        return default
-    choice = next((a for a in annotations if isinstance(a, Choice)), None)
-    if choice is not None:
-        return choice.choices[0]
-    if issubclass(kind, enum.Enum):
-        return next(iter(kind))
-    low = next((a.minimum for a in annotations if isinstance(a, (WithinRange, Minimum))), None)
-    return kind() if low is None or low <= 0 else kind(low)
+from .parameter_field import (
+    Choice,
+    Decimals,
+    Default,
+    Exclude,
+    Field,
+    Maximum,
+    Minimum,
+    NotNone,
+    SingleStep,
+    WithinRange,
+    fields_of,
+)
+from .parameter_pack import isParameterPack, observed, parameterPack
 
 
 def parameterNodeWrapper(cls: type) -> type:
     """Class decorator: gives typed access to a vtkMRMLScriptedModuleNode."""
-    fields = _fields(cls)
+    fields = fields_of(cls)
     for field in fields.values():
         if not field.is_node:
             field.validate(field.default)
@@ -224,8 +53,13 @@ class _ParameterNode:
         object.__setattr__(self, "_prefix", f"{prefix}." if prefix else "")
         object.__setattr__(self, "_bindings", {})
         for field in self._host_fields.values():
-            if not field.is_node and not parameterNode.GetParameter(self._key(field)):
-                parameterNode.SetParameter(self._key(field), field.to_text(field.default))
+            self._write_default(field)
+
+    def _write_default(self, field: Field) -> None:
+        for member in field.members():
+            self._write_default(member)
+        if not (field.is_node or field.is_pack or self.parameterNode.GetParameter(self._key(field))):
+            self.parameterNode.SetParameter(self._key(field), field.to_text(field.default))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not hasattr(type(self), name):
@@ -238,6 +72,9 @@ class _ParameterNode:
     def _read(self, field: Field) -> Any:
         if field.is_node:
             return self.parameterNode.GetNodeReference(self._key(field))
+        if field.is_pack:
+            values = {m.name.rpartition(".")[2]: self._read(m) for m in field.members()}
+            return observed(field.kind, values, lambda pack: self._write(field, pack))
         text = self.parameterNode.GetParameter(self._key(field))
         if not text and field.kind is not str:  # a scene close resets the singleton node
             return field.default
@@ -245,7 +82,11 @@ class _ParameterNode:
 
     def _write(self, field: Field, value: Any) -> None:
         field.validate(value)
-        if field.is_node:
+        if field.is_pack:
+            with slicer.util.NodeModify(self.parameterNode):
+                for member in field.members():
+                    self._write(member, getattr(value, member.name.rpartition(".")[2]))
+        elif field.is_node:
             self.parameterNode.SetNodeReferenceID(self._key(field), value.GetID() if value is not None else None)
         else:
             self.parameterNode.SetParameter(self._key(field), field.to_text(field.kind(value)))
@@ -255,9 +96,34 @@ class _ParameterNode:
         """Field names and their types."""
         return {name: field.kind for name, field in self._host_fields.items()}
 
+    @classmethod
+    def _field(cls, name: str) -> Field:
+        """Find a field by its name, dotted for a member of a pack; ValueError when there is none."""
+        top, *more = name.split(".")
+        field = cls._host_fields.get(top)
+        for depth in range(len(more)):
+            wanted = ".".join((top, *more[: depth + 1]))
+            field = next((m for m in field.members() if m.name == wanted), None) if field is not None else None
+        if field is None:
+            raise ValueError(f"Cannot find a param with the given name: {name} (there are {list(cls._host_fields)}).")
+        return field
+
+    def getValue(self, name: str) -> Any:
+        """Read a parameter by its name."""
+        return self._read(self._field(name))
+
+    def setValue(self, name: str, value: Any) -> None:
+        """Write a parameter by its name."""
+        self._write(self._field(name), value)
+
+    @classmethod
+    def dataType(cls, name: str) -> Any:
+        """Kind of a parameter."""
+        return cls._field(name).kind
+
     def default(self, name: str) -> Any:
         """Default of a parameter, with attribute ``value`` as in Slicer."""
-        return Default(self._host_fields[name].default)
+        return Default(self._field(name).default)
 
     def isCached(self, _name: str) -> bool:
         """Nothing is cached."""
@@ -287,8 +153,6 @@ class _ParameterNode:
         for widget in vars(gui).values():
             name = widget.property("SlicerParameterName") if hasattr(widget, "property") else None
             if name:
-                if name not in self._host_fields:
-                    raise ValueError(f"Widget '{widget.objectName}' names the unknown parameter '{name}'.")
                 widgets[name] = widget
         return self.connectParametersToGui(widgets)
 
@@ -300,7 +164,7 @@ class _ParameterNode:
         for name, widget in widgets.items():
             if isinstance(widget, str):
                 raise TypeError(f"connectParametersToGui needs widgets, got '{widget}' for '{name}'.")
-            connectors.append(connector_for(self._host_fields[name], widget))
+            connectors.append(connector_for(self._field(name), widget))
         binding = Binding(self, connectors)
         tag = len(self._bindings) + 1
         self._bindings[tag] = binding
@@ -333,7 +197,7 @@ class Binding:
             if self._updating:
                 return
             try:
-                setattr(self._owner, connector.field.name, connector.read())
+                self._owner.setValue(connector.field.name, connector.read())
             except (ValueError, TypeError) as error:
                 logging.getLogger(__name__).error("%s: %s", connector.field.name, error)
 
@@ -346,7 +210,7 @@ class Binding:
         self._updating = True
         try:
             for connector in self._connectors:
-                value = getattr(self._owner, connector.field.name)
+                value = self._owner.getValue(connector.field.name)
                 if connector.read() != value:
                     connector.write(value)
         finally:
@@ -357,3 +221,11 @@ class Binding:
         for release in self._releases:
             release()
         self._releases.clear()
+
+
+# What "from slicer.parameterNodeWrapper import ..." gives.
+PUBLIC: dict[str, Any] = {
+    "Choice": Choice, "Decimals": Decimals, "Default": Default, "Exclude": Exclude, "Maximum": Maximum,
+    "Minimum": Minimum, "NotNone": NotNone, "SingleStep": SingleStep, "WithinRange": WithinRange,
+    "isParameterPack": isParameterPack, "parameterNodeWrapper": parameterNodeWrapper, "parameterPack": parameterPack,
+}  # fmt: skip

@@ -52,6 +52,7 @@ def load(device: Any, parent: Any = None) -> QtWidgets.QWidget | None:
     widget = _Loader().load(buffer, parent)
     if widget is None:
         raise UiError("Qt could not load the .ui file.")
+    _check_implemented(root, widget)
     _apply_dynamic(root, widget)
     for connection in connections:
         _connect(widget, *connection)
@@ -113,6 +114,18 @@ def _apply_dynamic(root: ElementTree.Element, widget: QtWidgets.QWidget) -> None
         target = _find(widget, element.get("name", ""))
         if target.property(entry.get("name", "")) is None:
             raise UiError(f"Dynamic property '{entry.get('name')}' of '{element.get('name')}' was not set.")
+
+
+def _check_implemented(root: ElementTree.Element, widget: QtWidgets.QWidget) -> None:
+    """Qt keeps a property that a stand-in lacks as a dynamic one, without any effect and without a word."""
+    for element in root.iter("widget"):
+        if element.get("class") not in wrapper.implementations:
+            continue
+        target = _find(widget, element.get("name", ""))
+        for entry in element.findall("property"):
+            name = entry.get("name", "")
+            if entry.get("stdset") != "0" and target.metaObject().indexOfProperty(name) < 0:
+                raise NotImplementedError(f"The test host's {element.get('class')} does not implement '{name}'.")
 
 
 def _find(widget: QtWidgets.QWidget, name: str) -> QtCore.QObject:

@@ -104,6 +104,19 @@ def test_unknown_ui_property_raises(host: Any) -> None:
         load('<widget class="QLabel" name="w"><property name="colour"><string>red</string></property></widget>')
 
 
+def test_ui_property_that_a_stand_in_lacks_raises(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from host.binding import wrapper
+    from PySide6 import QtWidgets
+
+    class ctkCheckBox(QtWidgets.QCheckBox):
+        """A stand-in without the properties of ctkCheckBox."""
+
+    monkeypatch.setitem(wrapper.implementations, "ctkCheckBox", ctkCheckBox)
+    size = '<property name="indicatorIconSize"><size><width>9</width><height>9</height></size></property>'
+    with pytest.raises(NotImplementedError, match="indicatorIconSize"):
+        load(f'<widget class="ctkCheckBox" name="c">{size}</widget>')
+
+
 def test_unknown_ui_slot_or_signal_raises(host: Any) -> None:
     from host.ui_loader import UiError
 

@@ -168,17 +168,6 @@ class ctkMessageBox(QtWidgets.QMessageBox):
     dontShowAgainSettingsKey = stored(str, "")
 
 
-class ctkFittedTextBrowser(QtWidgets.QTextBrowser):
-    """A text browser as high as its text."""
-
-    collapsed = stored(bool, False)
-
-    def sizeHint(self) -> QtCore.QSize:
-        document = self.document().clone()
-        document.setTextWidth(max(self.viewport().width(), 100))
-        return QtCore.QSize(super().sizeHint().width(), int(document.size().height()) + 6)
-
-
 class ctkExpandableWidget(QtWidgets.QFrame):
     """A frame that the user can drag larger."""
 

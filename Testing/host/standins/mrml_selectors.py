@@ -34,6 +34,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._combo = QtWidgets.QComboBox(self)
         self._combo.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         layout.addWidget(self._combo)
+        policies = QtWidgets.QSizePolicy.Policy
+        self._combo.setSizePolicy(policies.Expanding, policies.Expanding)
+        self.setSizePolicy(policies.Preferred, policies.Fixed)
         self._combo.activated.connect(self._activated)
         self._current_id = ""
         self._attributes: dict[str, list[tuple[str, Any]]] = {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import shiboken6
+import slicer
 import vtk
 from PySide6 import QtCore, QtWidgets
 
@@ -164,28 +166,78 @@ class qMRMLSegmentsTableView(QtWidgets.QWidget):
     textFilter = stored(str, "")
 
 
+def _lock_changed(self: Any, _value: Any) -> None:
+    self._update()
+
+
 class qMRMLSegmentationShow3DButton(QtWidgets.QPushButton):
-    """Shows or hides a segmentation in 3D views."""
+    """Shows or hides a segmentation in 3D views: pressed while the segmentation has surfaces."""
+
+    _SURFACE, _LABELMAP = "Closed surface", "Binary labelmap"
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._node: Any = None
+        self._tags: list[int] = []
         self.setText("Show 3D")
         self.setCheckable(True)
-        self.clicked.connect(self._show)
+        self.setEnabled(False)
+        self.toggled.connect(self._show)
+        # The VTK observers die with the widget, else they would call into a deleted button.
+        self.destroyed.connect(lambda: self._observe(None))
 
     def setSegmentationNode(self, node: Any) -> None:
-        self._node = node
-        self.setEnabled(node is not None)
+        if node is not self._node:
+            self._observe(node)
+            self._update()
 
     def segmentationNode(self) -> Any:
         return self._node
 
-    def _show(self, checked: bool) -> None:
-        if self._node is not None and checked:
-            self._node.CreateClosedSurfaceRepresentation()
-        elif self._node is not None:
-            self._node.RemoveClosedSurfaceRepresentation()
+    def _observe(self, node: Any) -> None:
+        for tag in self._tags:
+            self._node.RemoveObserver(tag)
+        self._node, self._tags = node, []
+        segmentation = slicer.vtkSegmentation
+        for event in (
+            vtk.vtkCommand.ModifiedEvent,
+            segmentation.SegmentAdded,
+            segmentation.SegmentRemoved,
+            segmentation.ContainedRepresentationNamesModified,
+        ):
+            if node is not None:
+                self._tags.append(node.AddObserver(event, self._update))
+
+    def _update(self, *_arguments: Any) -> None:
+        if not shiboken6.isValid(self):
+            return
+        segmentation = self._node.GetSegmentation() if self._node is not None else None
+        if segmentation is None:
+            self.setEnabled(False)
+            return
+        free = segmentation.GetNumberOfSegments() > 0 and segmentation.GetSourceRepresentationName() != self._SURFACE
+        self.setEnabled(free and not self.property("locked"))
+        blocked = self.blockSignals(True)
+        self.setChecked(segmentation.ContainsRepresentation(self._SURFACE))
+        self.blockSignals(blocked)
+
+    def _show(self, shown: bool) -> None:
+        segmentation = self._node.GetSegmentation() if self._node is not None else None
+        if segmentation is None:
+            return
+        with slicer.util.NodeModify(self._node):
+            if not shown:
+                if segmentation.GetSourceRepresentationName() != self._SURFACE:
+                    segmentation.RemoveRepresentation(self._SURFACE)
+            elif segmentation.CreateRepresentation(self._SURFACE) and self._node.GetDisplayNode() is not None:
+                self._node.GetDisplayNode().SetPreferredDisplayRepresentationName3D(self._SURFACE)
+                if segmentation.ContainsRepresentation(self._LABELMAP):
+                    self._node.GetDisplayNode().SetPreferredDisplayRepresentationName2D(self._LABELMAP)
+
+    locked = stored(bool, False, _lock_changed)
+
+    def setLocked(self, locked: bool) -> None:
+        self.setProperty("locked", locked)
 
 
 class qMRMLPlotView(QtWidgets.QWidget):
