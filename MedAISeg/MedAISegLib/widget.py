@@ -281,7 +281,7 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def showError(self, error) -> None:
         """Say in the panel what went wrong and what to do."""
-        self.showText(f"{error.message}\n{error.remedy}".strip())
+        self.showText(_("Failed: {message}").format(message=f"{error.message}\n{error.remedy}".strip()))
 
     def _showResult(self, run) -> None:
         self._shownRun = run

@@ -44,7 +44,7 @@ print("ok")
 def test_slicer_side_loads_without_the_computing_side_s_packages(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(_PROGRAM, encoding="utf-8")
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, str(program), str(ROOT)], capture_output=True, text=True, timeout=300, check=False
     )
     print(done.stdout)

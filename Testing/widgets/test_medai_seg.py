@@ -118,7 +118,8 @@ def test_killed_worker_is_reported_and_replaced(panel):
     panel.run(volume)
     panel.choose(volume)
     panel.apply()
-    panel.wait(lambda: panel.widget.logic.activeRun is not None and panel.widget.logic.activeRun.state.value == "computing")
+    logic = panel.widget.logic
+    panel.wait(lambda: logic.activeRun is not None and logic.activeRun.state.value == "computing")
     os.kill(panel.worker_pid(), signal.SIGKILL)
     panel.wait()
     assert panel.ui.applyButton.text == "Apply"
@@ -212,10 +213,10 @@ def test_runs_wait_in_a_queue(panel):
 def test_surfaces_are_made_on_the_button(panel):
     panel.widget.onModelChosen("balls")
     segmentation = panel.run(panel.add_phantom())
-    click(panel.ui.show3DButton)
+    panel.ui.show3DButton.click()
     assert segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
     assert segmentation.GetDisplayNode().GetVisibility3D()
-    click(panel.ui.show3DButton)
+    panel.ui.show3DButton.click()
     assert not segmentation.GetDisplayNode().GetVisibility3D()
 
 
