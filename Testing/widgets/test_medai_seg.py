@@ -247,8 +247,11 @@ def test_pictures_of_the_five_states(panel, tmp_path, width):
     take("running")
     panel.wait()
     take("done")
-    panel.widget.logic.enqueue(panel.widget.logic.requestFromParameters(
-        panel.widget._parameterNode, panel.widget.models.card(), str(tmp_path / "missing-model")))
+    panel.widget.logic.enqueue(
+        panel.widget.logic.requestFromParameters(
+            panel.widget._parameterNode, panel.widget.models.card(), str(tmp_path / "missing-model")
+        )
+    )
     panel.widget._timer.start()
     panel.wait()
     take("error")

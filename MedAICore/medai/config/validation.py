@@ -23,9 +23,10 @@ T = TypeVar("T")
 def from_json(cls: type[T], data: Any, where: str = "") -> T:
     """Build the dataclass `cls` from parsed JSON; `where` names the source in errors (``"model.json:"``).
 
-    Strict: unknown keys, missing keys, wrong types, values outside a `Literal` or enumeration, NaN and infinity each raise
-    ConfigError with the path (``model.json: inputs[0].normalization.name``), the value and the remedy. Integers are taken for
-    floats, never the other way round; booleans are never numbers. Lists become tuples where the field is a tuple.
+    Strict: unknown keys, missing keys, wrong types, values outside a `Literal` or enumeration, NaN and infinity each
+    raise ConfigError with the path (``model.json: inputs[0].normalization.name``), the value and the remedy. Integers
+    are taken for floats, never the other way round; booleans are never numbers. Lists become tuples where the field is
+    a tuple.
     """
     result: T = _convert(cls, data, where or cls.__name__)
     return result
