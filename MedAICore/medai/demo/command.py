@@ -34,6 +34,7 @@ _TEMPLATE_NOTE = (
 )
 _NOT_A_DEVICE = "A demonstration, not a medical device: do not base a diagnosis on it."
 _FIELD_OF_VIEW_MM = 180.0  # centred on one hippocampus, both are seen
+_THICK_MM = 3.5
 # A real head that lies beside the checkouts of this project's developers; elsewhere it is passed over.
 _REAL_HEAD = Path(__file__).resolve().parents[4] / "shared/data/weights/brainchop_mit/public/t1_crop.nii.gz"
 
@@ -102,6 +103,10 @@ class _Demo:
 
         image, warnings = finite_or_filled(image)
         report = Report(name, notes=warnings)
+        if max(image.spacing_mm) > _THICK_MM:
+            report.notes.append(
+                f"Voxels of {max(image.spacing_mm):.1f} mm: the model was trained on 1 mm, look closely."
+            )
         started_s = time.perf_counter()
         with self.session.progress() as progress:
             match = match_template(self.template, image, progress, self.session.cancelled)

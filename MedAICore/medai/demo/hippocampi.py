@@ -198,6 +198,7 @@ def volume_notes(volumes_ml: Sequence[tuple[str, float]]) -> list[str]:
         for side, total in totals.items()
         if not 2.0 <= total <= 5.0
     ]
+    notes += [f"{name}: nothing was found." for name, volume_ml in volumes_ml if volume_ml == 0]
     if abs(totals["left"] - totals["right"]) > 0.25 * max(totals.values()):
         notes.append(f"Left and right differ a lot ({totals['left']:.2f} and {totals['right']:.2f} mL).")
     return notes

@@ -126,4 +126,5 @@ def test_notes_on_volumes() -> None:
 
     assert notes(3.4, 3.2) == []
     assert len(notes(3.4, 0.4)) == 2
+    assert "Right a: nothing was found." in notes(3.4, 0.0)
     assert "differ" in notes(2.5, 4.5)[0]
