@@ -208,8 +208,8 @@ def main() -> None:
         panel = open_panel(host, lambda name: host.module_widget(ROOT / name / f"{name}.py"), models)
         person = Person(host, panel.widget)
         person.widget.onModelChosen("balls")
-        phases_table(person, tuple(options.large), console)
         answers_table(person, person.add_phantom(), console)
+        phases_table(person, tuple(options.large), console)
         if options.runs:
             endurance_table(person, options.runs, options.cancels, options.kills, console)
 

@@ -14,8 +14,8 @@ Precision = Literal["exact", "fast"]
 class SegmentConfig:
     """Options of one segmentation.
 
-    `device`: auto, cpu, cuda, cuda:N or mps. `exact` keeps the plan's patch, overlap and 32-bit numbers; `fast` may
-    use larger steps and half precision where the hardware has it. `labels`: names to keep (empty: all). `roi`: only this
+    `device`: auto, cpu, cuda, cuda:N or mps. `exact` keeps the plan's patch, overlap and 32-bit numbers; `fast` may use
+    larger steps and half precision where the hardware has it. `labels`: names to keep (empty: all). `roi`: only this
     part is computed, the rest is background. `keep_largest`: of each label only the largest connected component stays.
     """
 
