@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import slicer
+import vtk
+
 _TYPES_BY_SUFFIX = {
     ".seg.nrrd": "SegmentationFile", ".mrk.json": "MarkupsFile", ".nrrd": "VolumeFile", ".nhdr": "VolumeFile",
     ".nii.gz": "VolumeFile", ".nii": "VolumeFile", ".mha": "VolumeFile", ".mhd": "VolumeFile", ".h5": "TransformFile",
@@ -104,8 +107,61 @@ class CoreIOManager:
         if kind == "SceneFile":
             return self._save_scene(path)
         node = self._scene.GetNodeByID(str(properties["nodeID"]))
-        if node is None:
+        return node is not None and self._write(node, path, properties)
+
+    def fileWriterExtensions(self, node: Any) -> tuple[str, ...]:
+        """File formats that a node can be written to, as "description (.suffix)"."""
+        storage_class = node.GetDefaultStorageNodeClassName() if node.IsA("vtkMRMLStorableNode") else None
+        if not storage_class:
+            return ()
+        # The formats of volumes come from ITK by way of the scene's data IO manager.
+        scene = self._empty_scene()
+        formats = scene.AddNewNodeByClass(storage_class).GetSupportedWriteFileTypes()
+        return tuple(formats.GetValue(i) for i in range(formats.GetNumberOfValues()))
+
+    def exportNodes(
+        self,
+        node_ids: list[str],
+        paths: list[str],
+        properties: dict[str, Any],
+        harden: bool,
+        messages: Any = None,
+    ) -> bool:
+        """Write copies of nodes, so that their storage nodes stay as they are; ``harden`` writes world coordinates."""
+        if len(node_ids) != len(paths) or not isinstance(properties.get("fileFormat"), str):
             return False
+        written = [self._export(n, str(p), properties, harden, messages) for n, p in zip(node_ids, paths, strict=True)]
+        return all(written)
+
+    def _export(self, node_id: str, path: str, properties: dict[str, Any], harden: bool, messages: Any) -> bool:
+        node = self._scene.GetNodeByID(node_id)
+        if node is None or not node.IsA("vtkMRMLStorableNode"):
+            if messages is not None:
+                messages.AddMessage(vtk.vtkCommand.ErrorEvent, f"Unable to find a storable node with ID {node_id}")
+            return False
+        scene = self._empty_scene()
+        copy = scene.AddNewNodeByClass(node.GetClassName())
+        copy.CopyContent(node, harden)
+        parent = node.GetParentTransformNode() if harden and node.IsA("vtkMRMLTransformableNode") else None
+        if parent is not None:
+            whole = vtk.vtkGeneralTransform()
+            parent.GetTransformFromWorld(whole)
+            transform = scene.AddNewNodeByClass("vtkMRMLTransformNode")
+            transform.SetAndObserveTransformFromParent(whole)
+            copy.SetAndObserveTransformNodeID(transform.GetID())
+            copy.HardenTransform()
+        return self._write(copy, path, properties)
+
+    def _empty_scene(self) -> Any:
+        scene = slicer.vtkMRMLScene()
+        self._scene.CopyDefaultNodesToScene(scene)
+        self._scene.CopyRegisteredNodesToScene(scene)
+        self._scene.CopySingletonNodesToScene(scene)
+        scene.SetDataIOManager(self._scene.GetDataIOManager())
+        return scene
+
+    @staticmethod
+    def _write(node: Any, path: str, properties: dict[str, Any]) -> bool:
         if node.GetStorageNode() is None:
             node.AddDefaultStorageNode(path)
         storage = node.GetStorageNode()

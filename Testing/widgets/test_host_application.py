@@ -196,6 +196,37 @@ def test_segmentation_round_trip_through_files(host: Any, tmp_path: Path) -> Non
     np.testing.assert_array_equal(slicer.util.arrayFromSegmentBinaryLabelmap(loaded, "liver", volume), mask)
 
 
+def test_export_writes_a_copy_and_leaves_the_node_as_it_is(host: Any, tmp_path: Path) -> None:
+    import slicer
+    import vtk
+
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
+    slicer.util.updateVolumeFromArray(volume, np.arange(5 * 7 * 9, dtype=np.int16).reshape(5, 7, 9))
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
+    shift = vtk.vtkMatrix4x4()
+    shift.SetElement(0, 3, 12.5)
+    transform.SetMatrixTransformToParent(shift)
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    assert slicer.util.exportNode(volume, tmp_path / "local.nii.gz")
+    assert slicer.util.exportNode(volume, tmp_path / "world.nrrd", world=True)
+    assert volume.GetStorageNode() is None
+    assert volume.GetParentTransformNode() is transform
+    local, world = (slicer.util.loadVolume(str(tmp_path / name)) for name in ("local.nii.gz", "world.nrrd"))
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(world), slicer.util.arrayFromVolume(volume))
+    np.testing.assert_allclose(np.subtract(world.GetOrigin(), local.GetOrigin()), (12.5, 0, 0), atol=1e-5)
+
+
+def test_text_codec_decodes_what_a_process_wrote(host: Any) -> None:
+    import qt
+
+    assert qt.QTextCodec.codecForUtfText(qt.QByteArray(b"leber \xc3\xa4")).toUnicode(qt.QByteArray(b"\xc3\xa4")) == "ä"
+    marked = "ä".encode("utf-16")
+    assert qt.QTextCodec.codecForUtfText(marked).toUnicode(marked) == "ä"
+    latin = qt.QTextCodec.codecForName("ISO-8859-1")
+    assert latin.fromUnicode("ä").data() == b"\xe4"
+    assert qt.QTextCodec.codecForName("no such codec") is None
+
+
 def test_terminologies_are_loaded(host: Any) -> None:
     import slicer
 

@@ -102,3 +102,17 @@ def test_selector_takes_the_width_in_a_grid(host: Any) -> None:
     panel.show()
     assert label.width < 120
     assert selector.width > 350
+
+
+def test_collapsible_section_passes_the_scene_on(host: Any) -> None:
+    import slicer
+
+    section, selector = slicer.qMRMLCollapsibleButton(), slicer.qMRMLNodeComboBox()
+    section.text = "Inputs"
+    section.connect("mrmlSceneChanged(vtkMRMLScene*)", selector.setMRMLScene)
+    selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    section.setMRMLScene(slicer.mrmlScene)
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
+    assert selector.currentNode() is volume
+    with pytest.raises(AttributeError, match="mrmlScene"):
+        section.mrmlScene()

@@ -10,7 +10,7 @@ from PySide6 import QtCore
 
 from host import facts
 
-from . import surface, virtuals, wrapper
+from . import surface, text_codec, virtuals, wrapper
 
 _FUNCTIONS = {
     "qVersion": QtCore.qVersion,
@@ -33,6 +33,8 @@ class QtModule(types.ModuleType):
             return _FUNCTIONS[name]
         if name == "Qt":
             return _namespace()
+        if name == "QTextCodec":
+            return text_codec.QTextCodec
         if name.startswith("Q") and (name in facts.load("qt")["qt_names"] or name in _BEYOND_RECORDING):
             try:
                 return wrapper.class_for(name)

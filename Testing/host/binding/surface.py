@@ -156,6 +156,13 @@ def _merge_recorded(name: str) -> dict[str, Any] | None:
     return merged
 
 
+def _recorded_base(name: str) -> str:
+    """A recorded class with the members of a Qt base class; abstract ones were recorded in a derived class only."""
+    if name == "QAbstractButton":
+        return "ctkCollapsibleButton"  # the one class of Slicer over it derives from this one
+    return name if name in facts.load("qt")["surface"] else "QWidget"
+
+
 @cache
 def surface_of(name: str) -> Surface:
     """Members of a Qt, CTK or Slicer class; KeyError when neither facts nor Qt know the class."""
@@ -184,7 +191,7 @@ def surface_of(name: str) -> Surface:
         slots -= set(properties)
         return Surface(name, properties, frozenset(slots), signals, True, cpp_only - slots, none, signatures, enums)
     if declared is not None:
-        base = surface_of(declared["base"] if declared["base"] in facts.load("qt")["surface"] else "QWidget")
+        base = surface_of(_recorded_base(declared["base"]))
         properties = {**base.properties, **{p: (t, True) for p, t in declared["properties"].items()}}
         slots = (base.slots | set(declared["slots"])) - set(properties)
         return Surface(
