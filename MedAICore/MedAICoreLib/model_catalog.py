@@ -73,7 +73,7 @@ def cardHtml(card: ModelCard, estimateMb: float | None = None) -> str:
         f"<tr><td><b>{html.escape(name)}</b>&nbsp;</td><td>{html.escape(value)}</td></tr>" for name, value in rows
     )
     description = f"<p>{html.escape(card.description)}</p>" if card.description else ""
-    return f"<b>{html.escape(card.title)}</b> {html.escape(card.version)}{description}<table>{cells}</table>"
+    return f"<b>{html.escape(card.title)}</b> {html.escape(card.version)}<table>{cells}</table>{description}"
 
 
 def _inputText(name: str, modality: str) -> str:

@@ -297,13 +297,14 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameterNode.segmentation = slicer.mrmlScene.GetNodeByID(result.segmentationId)
         table = self.ui.resultsTable
         table.setColumnCount(3)
-        table.setHorizontalHeaderLabels([_("Structure"), _("Volume (mL)"), _("Mean intensity")])
+        table.setHorizontalHeaderLabels([_("Structure"), _("Volume (mL)"), _("Mean")])
         table.setRowCount(len(result.statistics))
         for row, entry in enumerate(result.statistics):
             mean = "" if entry.mean is None else f"{entry.mean:.4g}"
             for column, cell in enumerate((entry.name, f"{entry.volume_ml:.2f}", mean)):
                 table.setItem(row, column, qt.QTableWidgetItem(cell))
         table.resizeColumnsToContents()
+        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
         if self.ui.show3DButton.checked:
             self.onShow3D(True)
 
