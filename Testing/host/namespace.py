@@ -80,11 +80,16 @@ class SampleSource:
     category: str
     values: dict[str, Any]
 
+    @property
+    def sampleName(self) -> str | None:
+        """The name in the menu, as Slicer's own entries have it."""
+        return self.values["sampleName"]
+
 
 class SampleDataLogic:
-    """``SampleData.SampleDataLogic``: keeps what is registered; downloads nothing."""
+    """``SampleData.SampleDataLogic``: keeps what is registered (in ``slicer.modules``), downloads nothing."""
 
-    sources: ClassVar[list[SampleSource]] = []
+    sources: ClassVar[dict[str, list[SampleSource]]] = {}
     categories: ClassVar[dict[str, str]] = {}
 
     @staticmethod
@@ -107,7 +112,7 @@ class SampleDataLogic:
         sampleDescription: str | None = None,
     ) -> None:
         values = dict(locals())
-        SampleDataLogic.sources.append(SampleSource(category, values))
+        SampleDataLogic.sources.setdefault(category, []).append(SampleSource(category, values))
 
 
 def _run_unit_test(folders: Any, name: str) -> None:

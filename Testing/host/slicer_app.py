@@ -165,6 +165,10 @@ class Modules:
         logics = self._host.application.logics
         if name in logics:
             return CoreModule(name, logics[name])
+        if name == "sampleDataSources":
+            from .namespace import SampleDataLogic
+
+            return SampleDataLogic.sources
         if name.endswith(("Instance", "Widget")):
             for module in self._loaded.values():
                 if name in module.python_attributes():

@@ -21,7 +21,6 @@ from host import start  # noqa: E402
 from host.event_loop import pump, wait_until  # noqa: E402
 from host.pictures import grab  # noqa: E402
 
-
 SHOWN = {("done", 600): "MedAISeg.png", ("empty", 350): "MedAISeg-empty.png", ("error", 350): "MedAISeg-error.png"}
 
 

@@ -241,7 +241,7 @@ def test_sample_data_and_packaging_are_recorded(host: Any) -> None:
     import slicer
     from host.namespace import packaging_recorder
 
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(category="MedAI", sampleName="Demo", uris="u")
-    assert SampleData.SampleDataLogic.sources[-1].values["sampleName"] == "Demo"
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(category="Other", sampleName="Demo", uris="u")
+    assert slicer.modules.sampleDataSources["Other"][-1].sampleName == "Demo"
     slicer.util.pip_install("torch")
     assert packaging_recorder.requests == [("install", ["torch"])]
