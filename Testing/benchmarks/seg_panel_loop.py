@@ -28,10 +28,11 @@ import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 from host import start  # noqa: E402
 from host.event_loop import GilHeldLoop, StallMonitor, click, pump  # noqa: E402
+from integration.cli.phantoms import fit  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from widgets import seg_panel  # noqa: E402
-from widgets.seg_panel import SegPanel, fitted_weights, install_model, open_panel  # noqa: E402
+from widgets.seg_panel import SegPanel, install_model, open_panel  # noqa: E402
 
 ROOT = HERE.parents[1]
 LIMIT_S = 1200.0
@@ -204,7 +205,7 @@ def main() -> None:
     console = Console(width=110)
     host = start()
     with tempfile.TemporaryDirectory() as folder:
-        models = install_model(Path(folder) / "models", fitted_weights(), patch=(48, 64, 64))
+        models = install_model(Path(folder) / "models", fit(), patch=(48, 64, 64))
         panel = open_panel(host, lambda name: host.module_widget(ROOT / name / f"{name}.py"), models)
         person = Person(host, panel.widget)
         person.widget.onModelChosen("balls")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from host.event_loop import click, wait_until
-from integration.cli.phantoms import ARGUMENTS, make_card, phantom
+from integration.cli.phantoms import make_card, phantom
 
 # Generous: the machines that run these tests may be busy.
 LIMIT_S = 180.0
@@ -23,29 +23,6 @@ def install_model(folder: Path, weights: dict[str, Any], **changes: Any) -> Path
     install(package, root=folder)
     package.unlink()
     return folder
-
-
-def fitted_weights() -> dict[str, Any]:
-    """Weights of a small U-Net after a short fit on seeded phantoms."""
-    import numpy as np
-    import torch
-
-    from medai.networks import build_network
-
-    torch.manual_seed(0)
-    torch.set_num_threads(1)  # such small arrays are faster on one, and other threads would wait for each other
-    network = build_network("unet", ARGUMENTS)
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
-    for step in range(40):
-        image, labels = phantom(step % 3, (16, 20, 24))
-        x = torch.from_numpy((image.array - image.array.mean()) / image.array.std())[None]
-        y = torch.from_numpy(labels.astype(np.int64))[None]
-        loss = torch.nn.functional.cross_entropy(network(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert float(loss.detach()) < 0.1
-    return dict(network.state_dict())
 
 
 class SegPanel:

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from host.event_loop import StallMonitor, click, pump
 from host.pictures import grab
-from integration.cli.phantoms import phantom
-from widgets.seg_panel import fitted_weights, install_model, open_panel
+from integration.cli.phantoms import fit, phantom
+from widgets.seg_panel import install_model, open_panel
 
 pytest.importorskip("torch")
 
 
 @pytest.fixture(scope="session")
 def weights():
-    return fitted_weights()
+    return fit()
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ _TEMPLATE_NOTE = (
     "heads, and so are its hippocampi."
 )
 _NOT_A_DEVICE = "A demonstration, not a medical device: do not base a diagnosis on it."
-_FIELD_OF_VIEW_MM = 180.0  # centred on one hippocampus, both are seen
+_FIELD_OF_VIEW_MM = 140.0  # both hippocampi and what lies around them
 _THICK_MM = 3.5
 # A real head that lies beside the checkouts of this project's developers; elsewhere it is passed over.
 _REAL_HEAD = Path(__file__).resolve().parents[4] / "shared/data/weights/brainchop_mit/public/t1_crop.nii.gz"

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from integration.cli.phantoms import ARGUMENTS, make_card, phantom
+from integration.cli.phantoms import fit, make_card, phantom
 
 from medai.cli.app import run
 
@@ -44,29 +43,8 @@ def _no_constant(text: str) -> None:
 
 @pytest.fixture(scope="session")
 def fitted_weights() -> dict[str, Any]:
-    """Weights of a small U-Net after a short fit on seeded phantoms; it finds the balls, a random one does not."""
-    import torch
-
-    from medai.networks import build_network
-
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # several threads gain nothing on arrays this small
-    network = build_network("unet", ARGUMENTS)
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
-    cases = [phantom(seed, (16, 20, 28), radius_mm=5.0) for seed in range(3)]
-    weight = torch.tensor([1.0, 3.0, 3.0])
-    for step in range(40):
-        image, labels = cases[step % len(cases)]
-        x = torch.from_numpy((image.array.clip(0, 500) - 200) / 100)[None]  # as the card's ct_window
-        y = torch.from_numpy(labels.astype(np.int64))[None]
-        loss = torch.nn.functional.cross_entropy(network(x), y, weight)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert float(loss.detach()) < 0.05
-    torch.set_num_threads(threads)
-    return dict(network.state_dict())
+    """Weights of the small U-Net after its fit."""
+    return fit()
 
 
 @pytest.fixture(scope="session")
