@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -17,12 +18,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import machine, peers, report
-from benchmarks.child import FOLDER, REPOSITORY, BenchmarkError
+from benchmarks.child import FOLDER, REPOSITORY, BenchmarkError, keep_pieces
 from benchmarks.settings import Settings
 
 SECTIONS = ("sliding_window", "export", "end_to_end", "scene", "growth")
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
 RESULTS = FOLDER / "results"
+PIECES = FOLDER / "pieces"
 _PREFACE = (
     "MedAI beside its peers: same weights, same volumes, one machine, one run. Made by `make bench`; do not edit. "
     "Compare the ratios, not the seconds. MB are MiB."
@@ -40,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="tiny sizes; the page is not written")
     parser.add_argument("--rounds", type=int, default=2, help="alternating rounds of the paired measurements")
     parser.add_argument("--json", type=Path, help="write all figures here too")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run: measure what it lacks")
     parser.add_argument("--report", action="store_true", help="measure nothing: write the page of what was kept")
     options = parser.parse_args(arguments)
     settings = Settings(full=not options.quick, rounds=options.rounds)
@@ -49,6 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
             with tempfile.TemporaryDirectory() as folder:
                 sections = _measured(options.only, settings, Path(folder))
         else:
+            if not options.resume and not options.report:
+                shutil.rmtree(PIECES, ignore_errors=True)
+            keep_pieces(PIECES)
             sections = [] if options.report else _measured(options.only, settings, RESULTS)
             sections = [report.Section.load(path) for key in SECTIONS if (path := RESULTS / f"{key}.json").is_file()]
     except BenchmarkError as error:

@@ -5,12 +5,14 @@ Called as `python -m benchmarks.child MODULE:FUNCTION ARGUMENTS.json RESULT.json
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,41 @@ class BenchmarkError(Exception):
     """A piece did not run; the text ends with what it printed last."""
 
 
+class Pieces:
+    """The figures of the pieces that have run, in a folder: a run that was interrupted goes on where it stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._asked: Counter[str] = Counter()
+
+    def path(self, task: str, arguments: dict[str, Any]) -> Path:
+        """The file of this piece; when it is asked for again (another round), another file."""
+        name = hashlib.sha256(json.dumps([task, arguments], sort_keys=True).encode()).hexdigest()[:24]
+        self._asked[name] += 1
+        return self._folder / f"{name}-{self._asked[name]}.json"
+
+
+_kept: Pieces | None = None
+
+
+def keep_pieces(folder: Path) -> None:
+    """From now on take the figures of a piece from `folder` where it has run before, and put them there."""
+    global _kept
+    folder.mkdir(parents=True, exist_ok=True)
+    _kept = Pieces(folder)
+
+
 def run_piece(task: str, arguments: dict[str, Any], python: Path | None = None, timeout_s: float = 1200) -> Any:
     """What `MODULE:FUNCTION` (below `benchmarks`) returns for these keyword arguments, as plain data."""
+    if _kept is None:
+        return _run(task, arguments, python, timeout_s)
+    path = _kept.path(task, arguments)
+    if not path.is_file():
+        path.write_text(json.dumps(_run(task, arguments, python, timeout_s)), encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _run(task: str, arguments: dict[str, Any], python: Path | None, timeout_s: float) -> Any:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         given, found = Path(folder) / "arguments.json", Path(folder) / "result.json"

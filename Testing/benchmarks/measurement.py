@@ -20,12 +20,12 @@ _PROCESSORS = Path("/proc/stat")
 
 
 def measure(work: Callable[[], T], first: Callable[[], object] | None = None) -> tuple[T, dict[str, float]]:
-    """The result of `work`, and what it took: `seconds`, `extra_mb`, `first_s`, `other_cores`.
+    """The result of `work`, and what it took: `seconds`, `cpu_s`, `extra_mb`, `first_s`, `other_cores`.
 
     `first` is done once before (a first tile: engines compile, libraries fill their caches); its time is `first_s`, not
-    part of `seconds`. `extra_mb` is the peak of the resident memory during both over what was resident before, so that
-    nobody gains by allocating early. `other_cores` is how many processor cores other processes used meanwhile: 0 on a
-    quiet machine.
+    part of `seconds` (the clock on the wall) and `cpu_s` (of all threads of this process). `extra_mb` is the peak of
+    the resident memory during both over what was resident before, so that nobody gains by allocating early.
+    `other_cores` is how many processor cores other processes used meanwhile: 0 on a quiet machine.
     """
     settle()
     before = resident_mb()
@@ -34,11 +34,12 @@ def measure(work: Callable[[], T], first: Callable[[], object] | None = None) ->
         first()
     first_s = time.perf_counter() - started
     others = OtherWork()
-    started = time.perf_counter()
+    started, started_cpu = time.perf_counter(), time.process_time()
     result = work()
-    seconds = time.perf_counter() - started
+    seconds, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
     return result, {
         "seconds": seconds,
+        "cpu_s": cpu_s,
         "extra_mb": peak_mb() - before,
         "first_s": first_s if first is not None else 0.0,
         "other_cores": others.cores(),

@@ -10,6 +10,8 @@ from typing import Any
 
 from benchmarks.machine import Conditions
 
+_QUIET_CORES = 0.2
+
 
 @dataclass(frozen=True)
 class Table:
@@ -56,9 +58,10 @@ class Section:
     def condition_line(self) -> str:
         """When, and how busy the machine was besides."""
         busy = max(_values(self.data, "other_cores"), default=float("nan"))
+        by = "the clock" if clock(self.data) == "seconds" else "processor seconds, since the machine was not quiet"
         return (
             f"Measured {self.conditions.when}; load average before {self.conditions.load:.1f}; other processes used at "
-            f"most {busy:.1f} cores during a measurement."
+            f"most {busy:.1f} cores during a measurement. Ratios of times are by {by}."
         )
 
 
@@ -66,6 +69,11 @@ def _values(data: Any, key: str) -> list[float]:
     if isinstance(data, dict):
         return [v for k, v in data.items() if k == key] + [x for v in data.values() for x in _values(v, key)]
     return [x for v in data for x in _values(v, key)] if isinstance(data, list | tuple) else []
+
+
+def clock(data: Any) -> str:
+    """Which time to compare by: `seconds` on a quiet machine, else `cpu_s`, which other work hardly changes."""
+    return "seconds" if max(_values(data, "other_cores"), default=0.0) < _QUIET_CORES else "cpu_s"
 
 
 def show(section: Section) -> None:
