@@ -20,7 +20,6 @@ from medai.errors import ConfigError
 
 _ANISOTROPIC = 3.0  # spacing ratio from which an axis counts as coarse
 _SMALLEST_MAP = 4  # voxels along an axis at the lowest resolution
-_BYTES_PER_ACTIVATION = 16  # convolution and norm outputs with their gradients, measured on the plain network
 
 
 @dataclass(frozen=True)
@@ -34,13 +33,28 @@ class Budget:
     memory_mb: float
     largest_batch: int
     lean: bool
+    activation_bytes: int  # per voxel and channel: outputs of convolution and norm with gradients; half in bfloat16
 
 
 CPU_BUDGET = Budget(
-    patch_voxels=64**3, width=24, largest_width=256, stages=5, memory_mb=4000, largest_batch=2, lean=True
+    patch_voxels=64**3,
+    width=24,
+    largest_width=256,
+    stages=5,
+    memory_mb=4000,
+    largest_batch=2,
+    lean=True,
+    activation_bytes=16,
 )
 GPU_BUDGET = Budget(
-    patch_voxels=128**3, width=32, largest_width=320, stages=6, memory_mb=9000, largest_batch=16, lean=False
+    patch_voxels=128**3,
+    width=32,
+    largest_width=320,
+    stages=6,
+    memory_mb=9000,
+    largest_batch=16,
+    lean=False,
+    activation_bytes=8,
 )
 _SMALLEST_BATCH = 2
 
@@ -77,11 +91,15 @@ def make_plan(
     if patch is not None:
         size, budget = np.array(patch, dtype=float), replace(budget, patch_voxels=max(64, int(np.prod(patch))))
     chosen, strides, kernels = patch_and_strides(size, spacing_mm, budget)
+    channels = _channels(len(strides), budget)
+    per_sample_mb = activation_mb(chosen, strides, channels, budget.activation_bytes)
+    if patch is None and _SMALLEST_BATCH * per_sample_mb > budget.memory_mb and np.prod(chosen) > 16**3:
+        smaller = replace(budget, patch_voxels=int(0.85 * np.prod(chosen)))
+        return make_plan(facts, inputs, spacing_mm, smaller, crop=crop, planar=planar, network=network)
     if patch is not None and chosen != patch:
         divisor = [int(step) for step in np.prod(np.array(strides), axis=0)]
         raise ConfigError(f"The patch {list(patch)} does not suit a network of strides {divisor}.",
                           f"Use multiples of these, for example {list(chosen)}.")  # fmt: skip
-    channels = _channels(len(strides), budget)
     drop = 1 if planar else 0  # a 2D network has no k axis
     shape = _Shape(
         len(inputs),
@@ -92,7 +110,6 @@ def make_plan(
         budget.lean,
         chosen[drop:],
     )
-    per_sample_mb = activation_mb(chosen, strides, channels)
     batch = int(np.clip(budget.memory_mb // max(per_sample_mb, 1e-6), _SMALLEST_BATCH, budget.largest_batch))
     return Plan(
         inputs=tuple(inputs),
@@ -216,13 +233,15 @@ def _kernel(size: np.ndarray, spacing: np.ndarray, above: Sequence[int]) -> tupl
     return k, j, i
 
 
-def activation_mb(patch: Sequence[int], strides: Sequence[Sequence[int]], channels: Sequence[int]) -> float:
+def activation_mb(
+    patch: Sequence[int], strides: Sequence[Sequence[int]], channels: Sequence[int], activation_bytes: int
+) -> float:
     """Estimate of the memory that one sample's activations take in training, in MiB."""
     voxels, total = float(np.prod(patch)), 0.0
     for stride, width in zip(strides, channels, strict=True):
         voxels /= float(np.prod(stride))
         total += voxels * width * 6  # two convolutions down, one transposed, the concatenation (2), one or two up
-    return total * _BYTES_PER_ACTIVATION / 2**20
+    return total * activation_bytes / 2**20
 
 
 def _notes(

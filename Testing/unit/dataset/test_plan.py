@@ -41,6 +41,7 @@ CASES = {
 def test_every_plan_can_be_built_and_fits_the_budget(name: str, budget: Budget, network: str) -> None:
     planned = plan(*CASES[name], budget, network=network, planar=name == "slices")
     assert np.prod(planned.patch) <= budget.patch_voxels
+    assert planned.expected_memory_mb <= budget.memory_mb
     arguments = planned.network.arguments
     if name != "tiny":  # two stages at most: too few for DynUNet, an odd number of voxels for SegResNet
         with torch.device("meta"):  # shapes without memory
@@ -85,6 +86,8 @@ def test_memory_bounds_the_batch() -> None:
     assert small.batch_size > 8
     assert small.expected_memory_mb <= GPU_BUDGET.memory_mb
     assert plan(*CASES["hippocampus"], replace(GPU_BUDGET, memory_mb=900)).batch_size < small.batch_size
+    tight = plan(*CASES["head"], replace(GPU_BUDGET, memory_mb=3000))
+    assert np.prod(tight.patch) < np.prod(large.patch)
 
 
 def test_a_patch_of_the_users_own() -> None:
