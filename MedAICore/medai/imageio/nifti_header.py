@@ -10,12 +10,16 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from medai.errors import FileFormatError
 from medai.image import Affine
 from medai.imageio.streams import GZIP, check_compressed, check_plain
+
+_FLOATING = {16: "f4", 64: "f8"}  # NIFTI_TYPE_FLOAT32, NIFTI_TYPE_FLOAT64
+_CHUNK_VOXELS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class NiftiHeader:
     qform: Affine | None
     sform: Affine | None
     spacing: tuple[float, float, float]
+    floating: np.dtype[Any] | None = None
+    """The voxels' type in the file, byte order included, where it can hold NaN; else None."""
 
     @property
     def matrix(self) -> Affine:
@@ -69,6 +75,30 @@ def check_nifti(path: Path) -> NiftiHeader:
     return header
 
 
+def non_finite_voxels(path: Path, header: NiftiHeader) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Where a whole NIfTI file holds NaN or infinity, and which: flat indices (i fastest) and their values.
+
+    ITK's reader replaces them by 0 without a word; `read_image` puts them back, so that what is done about them is
+    the same for every format.
+    """
+    nothing = np.zeros(0, np.int64), np.zeros(0, np.float64)
+    if header.floating is None:
+        return nothing
+    found = [nothing]
+    left, first = header.data_bytes, 0
+    with gzip.open(path, "rb") if _is_gzip(path) else open(path, "rb") as stream:
+        stream.seek(header.offset)
+        while left > 0:
+            block = stream.read(min(left, _CHUNK_VOXELS * header.voxel_bytes))
+            voxels = np.frombuffer(block, header.floating)
+            bad = np.flatnonzero(~np.isfinite(voxels))
+            if bad.size:
+                found.append((bad + first, voxels[bad].astype(np.float64)))
+            left, first = left - len(block), first + voxels.size
+    indices, values = zip(*found, strict=True)
+    return np.concatenate(indices), np.concatenate(values)
+
+
 def _is_gzip(path: Path) -> bool:
     with open(path, "rb") as stream:
         return stream.read(2) == b"\x1f\x8b"
@@ -89,19 +119,21 @@ def _nifti1(block: bytes, order: str) -> NiftiHeader | None:
     if block[344:347] not in (b"n+1", b"ni1"):
         return None
     dim = struct.unpack_from(order + "8h", block, 40)
-    (bits,) = struct.unpack_from(order + "h", block, 72)
+    kind, bits = struct.unpack_from(order + "2h", block, 70)
     pixdim = struct.unpack_from(order + "8f", block, 76)
     (offset,) = struct.unpack_from(order + "f", block, 108)
     q_code, s_code = struct.unpack_from(order + "2h", block, 252)
     quaternion = struct.unpack_from(order + "6f", block, 256)
     rows = struct.unpack_from(order + "12f", block, 280)
-    return _header(dim, bits, int(offset), pixdim, (q_code, s_code), quaternion, rows, block[123])
+    return _header(
+        dim, bits, int(offset), pixdim, (q_code, s_code), quaternion, rows, block[123], _floating(order, kind)
+    )
 
 
 def _nifti2(block: bytes, order: str) -> NiftiHeader | None:
     if block[4:7] not in (b"n+2", b"ni2"):
         return None
-    (bits,) = struct.unpack_from(order + "h", block, 14)
+    kind, bits = struct.unpack_from(order + "2h", block, 12)
     dim = struct.unpack_from(order + "8q", block, 16)
     pixdim = struct.unpack_from(order + "8d", block, 104)
     (offset,) = struct.unpack_from(order + "q", block, 168)
@@ -109,7 +141,11 @@ def _nifti2(block: bytes, order: str) -> NiftiHeader | None:
     quaternion = struct.unpack_from(order + "6d", block, 352)
     rows = struct.unpack_from(order + "12d", block, 400)
     (units,) = struct.unpack_from(order + "i", block, 500)
-    return _header(dim, bits, offset, pixdim, (q_code, s_code), quaternion, rows, units)
+    return _header(dim, bits, offset, pixdim, (q_code, s_code), quaternion, rows, units, _floating(order, kind))
+
+
+def _floating(order: str, datatype: int) -> np.dtype[Any] | None:
+    return np.dtype(order + _FLOATING[datatype]) if datatype in _FLOATING else None
 
 
 def _header(
@@ -121,6 +157,7 @@ def _header(
     quaternion: tuple[float, ...],
     rows: tuple[float, ...],
     units: int,
+    floating: np.dtype[Any] | None,
 ) -> NiftiHeader | None:
     if not 1 <= dim[0] <= 7 or bits <= 0 or any(n < 1 for n in dim[1 : dim[0] + 1]):
         return None
@@ -130,7 +167,7 @@ def _header(
     qform = scale @ _quaternion_matrix(quaternion, pixdim) if codes[0] > 0 else None
     sform = scale @ np.vstack([np.reshape(rows, (3, 4)), [0, 0, 0, 1]]) if codes[1] > 0 else None
     shape = tuple(int(n) for n in dim[1 : dim[0] + 1])
-    return NiftiHeader(shape, bits // 8, offset, qform, sform, (spacing[0], spacing[1], spacing[2]))
+    return NiftiHeader(shape, bits // 8, offset, qform, sform, (spacing[0], spacing[1], spacing[2]), floating)
 
 
 def _quaternion_matrix(quaternion: tuple[float, ...], pixdim: tuple[float, ...]) -> Affine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from medai.errors import FileFormatError, GeometryError, InputError
 from medai.image import Affine, Image
 from medai.imageio.dicom_series import is_dicom, read_dicom
 from medai.imageio.meta_header import check_meta
-from medai.imageio.nifti_header import NiftiHeader, check_nifti
+from medai.imageio.nifti_header import NiftiHeader, check_nifti, non_finite_voxels
 from medai.imageio.nrrd_header import check_nrrd
 from medai.imageio.sitk_bridge import array_of, is_sheared, matrix_of, quiet_itk
 from medai.imageio.suffixes import READABLE, image_suffix, stem
@@ -42,7 +42,10 @@ def read_image(path: Path | str) -> Image:
         matrix = _nifti_matrix(path, header, matrix)
     if is_sheared(matrix):
         raise _sheared(path)
-    return Image(array_of(image)[None], matrix, name=stem(path))
+    array = array_of(image)
+    if header is not None:
+        array = _with_non_finite(path, header, array)
+    return Image(array[None], matrix, name=stem(path))
 
 
 def check_readable(path: Path) -> None:
@@ -154,6 +157,16 @@ def _nifti_matrix(path: Path, header: NiftiHeader, itk: Affine) -> Affine:
                 "the sform" if same else "the qform",
             )
     return itk
+
+
+def _with_non_finite(path: Path, header: NiftiHeader, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The voxels (k, j, i) with the NaN and infinities that ITK replaced by 0 while it read the file."""
+    indices, values = non_finite_voxels(path, header)
+    if not indices.size:
+        return array
+    restored = array.copy()
+    restored.reshape(-1)[indices] = values
+    return restored
 
 
 def _with_third_axis(matrix: Affine) -> Affine:

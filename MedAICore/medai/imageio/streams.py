@@ -46,5 +46,7 @@ def check_compressed(path: Path, offset: int, expected_bytes: int, wrapper: int)
                 data = data or stream.read(_CHUNK_BYTES)
         except zlib.error as error:
             raise damaged(path, "its compressed data is broken") from error
-    if not decompressor.eof or total < expected_bytes:
-        raise damaged(path, f"it ends after {min(total, expected_bytes)} of {expected_bytes} bytes of voxels")
+    if total < expected_bytes:
+        raise damaged(path, f"it ends after {total} of {expected_bytes} bytes of voxels")
+    if not decompressor.eof:
+        raise damaged(path, "its compressed data has no end, so that its checksum cannot be checked")

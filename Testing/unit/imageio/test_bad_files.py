@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,14 @@ import pytest
 import SimpleITK as sitk
 
 from medai.errors import FileFormatError, GeometryError, InputError
-from medai.imageio import check_segmentable, finite_or_filled, read_image, read_label_map, write_label_map
+from medai.imageio import (
+    check_segmentable,
+    finite_or_filled,
+    read_image,
+    read_label_map,
+    write_image,
+    write_label_map,
+)
 
 FORMATS = ["x.nii", "x.nii.gz", "raw.nrrd", "gzip.nrrd", "raw.mha", "zlib.mha", "raw.mhd", "zlib.mhd", "x.nhdr"]
 
@@ -188,6 +196,32 @@ def test_few_bad_voxels_are_filled_and_many_refused(oblique_image):
     array[0, 2:] = np.nan
     with pytest.raises(InputError, match="NaN or infinite"):
         finite_or_filled(image)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bad_voxels_of_a_file_are_seen_in_every_format(tmp_path, oblique_image, suffix, dtype):
+    """ITK's NIfTI reader turns NaN and infinity into 0, so that a broken image would pass for a whole one."""
+    array = oblique_image.array.astype(dtype)
+    array[0, 1, :, 2], array[0, 2, 3, 1], array[0, 0, 0, 0] = np.nan, np.inf, -np.inf
+    write_image(tmp_path / f"x{suffix}", replace(oblique_image, array=array))
+    assert np.array_equal(read_image(tmp_path / f"x{suffix}").array, array, equal_nan=True)
+
+
+def test_bad_voxels_of_a_big_endian_nifti_are_seen(tmp_path):
+    values = np.ones((4, 3, 2), ">f4")
+    values[1, 2, 0] = np.nan
+    header = bytearray(352)
+    struct.pack_into(">i", header, 0, 348)
+    struct.pack_into(">8h", header, 40, 3, 2, 3, 4, 1, 1, 1, 1)
+    struct.pack_into(">2h", header, 70, 16, 32)
+    struct.pack_into(">8f", header, 76, 1, 1, 1, 1, 1, 1, 1, 1)
+    struct.pack_into(">f", header, 108, 352)
+    header[344:348] = b"n+1\0"
+    (tmp_path / "x.nii").write_bytes(bytes(header) + values.tobytes())
+    found = read_image(tmp_path / "x.nii").array[0]
+    assert found.shape == (4, 3, 2)
+    assert np.argwhere(np.isnan(found)).tolist() == [[1, 2, 0]]
 
 
 def test_many_bad_voxels_of_one_channel_are_refused(oblique_image):
