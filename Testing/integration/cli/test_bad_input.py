@@ -69,11 +69,12 @@ def test_2d_image_to_a_3d_model(medai: Any, model_path: Path, out: Path, tmp_pat
     assert not list(out.iterdir())
 
 
-def test_mostly_nan(medai: Any, model_path: Path, out: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".nrrd", ".nii.gz", ".mha"])
+def test_mostly_nan(medai: Any, model_path: Path, out: Path, tmp_path: Path, suffix: str) -> None:
     image = phantom()[0]
     array = image.array.copy()
     array[:, :20] = np.nan
-    path = tmp_path / "holes.nrrd"
+    path = tmp_path / f"holes{suffix}"
     write_image(path, image.with_array(array))
     run = medai("segment", path, "--model", model_path, "--output", out / "o.seg.nrrd", "--json")
     assert_refused(run, "input", "holes", "%")
