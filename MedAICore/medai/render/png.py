@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import vtk
 from vtk.util import numpy_support
 
 from medai.errors import OutputError
+from medai.imageio.atomic import atomic_output
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -47,22 +46,8 @@ def write_png(path: str | Path, pixels: Pixels) -> Path:
     target = Path(path).absolute()
     if target.suffix.lower() != ".png":
         raise OutputError(f"A picture cannot be written as '{target.name}'.", "Give a file name that ends in .png.")
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=".png", dir=target.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_encoded(pixels))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"The picture '{target}' could not be written: {error.strerror or error}.",
-            "Choose a folder that exists, can be written to and has room.",
-        ) from error
+    with atomic_output(target) as temporary:
+        temporary.write_bytes(_encoded(pixels))
     return target
 
 
