@@ -118,7 +118,7 @@ def test_figures_that_are_not_defined_become_null(tmp_path, card, states):
 @pytest.mark.parametrize(
     "text",
     [
-        "trained on /home/me/case7.nii.gz",
+        "trained on /data/case7.nii.gz",
         "/data/x",
         "C:\\Users\\me\\x.nii",
         "see file:///x",
