@@ -154,6 +154,6 @@ def test_what_cannot_be_drawn_is_said_and_leaves_nothing(head, scheme, tmp_path)
         slice_picture(Image(head.array, head.ijk_to_ras @ np.diag([2, 1, 1, 1.0])), labels, scheme, tmp_path / "a.png")
     with pytest.raises(OutputError, match=r"\.png"):
         slice_picture(head, labels, scheme, tmp_path / "a.jpg")
-    with pytest.raises(OutputError, match="folder .* does not exist"):
+    with pytest.raises(OutputError, match=r"folder .* does not exist"):
         slice_picture(head, labels, scheme, tmp_path / "missing" / "a.png")
     assert list(tmp_path.iterdir()) == []
