@@ -81,7 +81,9 @@ def _environment() -> dict[str, str]:
     # A home of its own: compiled networks are cached there, and the user's own folders stay as they are.
     home = {name: str(FOLDER / "home") for name in ("HOME", "USERPROFILE")}
     quiet = dict.fromkeys(("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"), "")  # else it asks for them
-    return {**os.environ, **home, **quiet, "PYTHONPATH": path, "PYTHONWARNINGS": "ignore"}
+    # Threads that wait sleep instead of spinning: else processor seconds grow with other work on the machine.
+    patient = {"OMP_WAIT_POLICY": "PASSIVE"}
+    return {**os.environ, **home, **quiet, **patient, "PYTHONPATH": path, "PYTHONWARNINGS": "ignore"}
 
 
 def main() -> None:
