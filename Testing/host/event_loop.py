@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,27 @@ from PySide6 import QtCore
 from .binding import convert
 
 
+def process_events() -> None:
+    """Process the events that are waiting.
+
+    Through QEventLoop, which gives a bool: `QCoreApplication.processEvents` of PySide6 6.12 loses a reference to None
+    at each call, and Python ends with "deallocating None" after some ten thousand of them.
+    """
+    QtCore.QEventLoop().processEvents(QtCore.QEventLoop.ProcessEventsFlag.AllEvents)
+
+
+def send_deferred_deletes() -> None:
+    """Delete what asked for it by `deleteLater`."""
+    QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(None))  # the reference that PySide6 loses, as above
+
+
 def pump(milliseconds: float = 30.0) -> None:
     """Process events for this long."""
     end = time.perf_counter() + milliseconds / 1000.0
     while True:
-        QtCore.QCoreApplication.processEvents()
-        QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
+        process_events()
+        send_deferred_deletes()
         if time.perf_counter() >= end:
             return
         time.sleep(0.001)
@@ -32,7 +48,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0, step: Calla
         if step is not None:
             step()
         else:
-            QtCore.QCoreApplication.processEvents(QtCore.QEventLoop.ProcessEventsFlag.AllEvents, 10)
+            process_events()
             time.sleep(0.001)
     return True
 
@@ -75,7 +91,7 @@ def click(widget: Any) -> None:
     from PySide6 import QtTest
 
     QtTest.QTest.mouseClick(convert.unwrap(widget), QtCore.Qt.MouseButton.LeftButton)
-    QtCore.QCoreApplication.processEvents()
+    process_events()
 
 
 class GilHeldLoop:
@@ -89,8 +105,6 @@ class GilHeldLoop:
     WAIT_FOR_MORE_EVENTS = 0x04
 
     def __init__(self) -> None:
-        import ctypes
-
         import PySide6
 
         libraries = sorted((Path(PySide6.__file__).parent / "Qt" / "lib").glob("libQt6Core.so*"))

@@ -71,6 +71,8 @@ class Host:
         """Return to the state after start: no panels, an empty scene, default settings."""
         from PySide6 import QtCore, QtWidgets
 
+        from .event_loop import process_events, send_deferred_deletes
+
         for widget in self.panels:
             widget.host_module.close(widget)
         self.panels.clear()
@@ -78,8 +80,8 @@ class Host:
             top_level.close()
         while QtWidgets.QApplication.overrideCursor() is not None:
             QtWidgets.QApplication.restoreOverrideCursor()
-        QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
-        QtCore.QCoreApplication.processEvents()
+        send_deferred_deletes()
+        process_events()
         self.application.clear()
         settings = QtCore.QSettings()
         settings.clear()

@@ -8,6 +8,7 @@ from typing import Any
 from PySide6 import QtWidgets
 
 from .binding import convert
+from .event_loop import process_events
 
 
 def grab(widget: Any, path: str | Path, width: int, height: int | None = None) -> Path:
@@ -16,11 +17,11 @@ def grab(widget: Any, path: str | Path, width: int, height: int | None = None) -
     target.resize(width, height or max(target.sizeHint().height(), 50))
     target.show()
     for _ in range(3):
-        QtWidgets.QApplication.processEvents()
+        process_events()
     if height is None:
         needed = target.heightForWidth(width) if target.hasHeightForWidth() else target.sizeHint().height()
         target.resize(width, max(needed, target.sizeHint().height(), 50))
-        QtWidgets.QApplication.processEvents()
+        process_events()
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not target.grab().save(str(path)):

@@ -9,6 +9,7 @@ import slicer
 from PySide6 import QtCore, QtWidgets
 
 from .binding import convert, wrapper
+from .event_loop import process_events
 from .io_manager import CoreIOManager
 
 
@@ -97,7 +98,7 @@ class Application:
         return None
 
     def processEvents(self, *_flags: Any) -> None:
-        QtWidgets.QApplication.processEvents()
+        process_events()
 
     def testingEnabled(self) -> bool:
         return True
