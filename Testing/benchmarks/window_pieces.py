@@ -94,7 +94,7 @@ def by_medai(
     from medai.segment import load_model, run
 
     about = with_threads(threads)
-    _with_openvino()
+    _load_runtime()
     model = load_model(open_model(Path(package)), "cpu")
     array = np.load(volume)
     k, j, i = spacing_mm or model.card.spacing_mm
@@ -120,10 +120,13 @@ def _network(package: str) -> tuple[torch.nn.Module, tuple[int, int, int]]:
     return network.eval().requires_grad_(False), opened.card.patch
 
 
-def _with_openvino() -> None:
-    """Load the library before memory is counted: a runtime is not the run's, any more than torch is."""
+def _load_runtime() -> None:
+    """Load what a run imports late, before memory is counted: a library is not the run's, any more than torch is."""
+    import importlib
     import importlib.util
 
+    for name in ("medai.inference.sliding_window", "medai.segment.engines", "torch.utils.flop_counter"):
+        importlib.import_module(name)
     if importlib.util.find_spec("openvino") is not None:
         import openvino
 
