@@ -20,11 +20,12 @@ _PROCESSORS = Path("/proc/stat")
 
 
 def measure(work: Callable[[], T], first: Callable[[], object] | None = None) -> tuple[T, dict[str, float]]:
-    """The result of `work`, and what it took: `seconds`, `cpu_s`, `extra_mb`, `first_s`, `other_cores`.
+    """The result of `work`, and what it took: `seconds`, `cpu_s`, `extra_mb`, `warm_mb`, `first_s`, and more.
 
     `first` is done once before (a first tile: engines compile, libraries fill their caches); its time is `first_s`, not
     part of `seconds` (the clock on the wall) and `cpu_s` (of all threads of this process). `extra_mb` is the peak of
-    the resident memory during both over what was resident before, so that nobody gains by allocating early.
+    the resident memory during both over what was resident before, so that nobody gains by allocating early;
+    `warm_mb` is the peak during `work` over what was resident once `first` was done.
     `other_cores` is how many processor cores other processes used meanwhile: 0 on a quiet machine.
     """
     settle()
@@ -33,6 +34,9 @@ def measure(work: Callable[[], T], first: Callable[[], object] | None = None) ->
     if first is not None:
         first()
     first_s = time.perf_counter() - started
+    first_peak = peak_mb()
+    settle()
+    warm = resident_mb()
     others = OtherWork()
     started, started_cpu = time.perf_counter(), time.process_time()
     result = work()
@@ -40,7 +44,8 @@ def measure(work: Callable[[], T], first: Callable[[], object] | None = None) ->
     return result, {
         "seconds": seconds,
         "cpu_s": cpu_s,
-        "extra_mb": peak_mb() - before,
+        "extra_mb": max(first_peak, peak_mb()) - before,
+        "warm_mb": peak_mb() - warm,
         "first_s": first_s if first is not None else 0.0,
         "other_cores": others.cores(),
     }

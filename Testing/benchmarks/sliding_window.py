@@ -42,6 +42,7 @@ def run(settings: Settings) -> Section:
                 seconds(f["cpu_s"]),
                 times(f[by], figures[WAYS[0]][by]),
                 f"{f['extra_mb']:.0f}",
+                f"{f['warm_mb']:.0f}",
                 times(f["extra_mb"], figures[WAYS[0]]["extra_mb"]),
                 f"{np.mean(labels != reference):.1e}" if way != WAYS[0] else "-",
             )
@@ -66,8 +67,9 @@ def run(settings: Settings) -> Section:
             "network is a plain U-Net of 1.4 million weights that was trained for this comparison "
             f"({training}): the MNI152 head with pasted balls as lesions, five classes. It has seen this anatomy, so "
             "that nothing is said about its accuracy; its boundaries are those of a trained network. Extra memory is "
-            "the peak over what is resident once libraries, weights and volume are loaded. MedAI's time is that of a "
-            "worker that has the model loaded; the first run after start is told below."
+            "the peak over what is resident once libraries, weights and volume are loaded, the engine's start in it; "
+            "warm memory is that of the run alone, over an engine that has started (the peers: one tile computed). "
+            "MedAI's time is that of a worker that has the model loaded; the first run after start is told below."
         ),
         tables=(Table(columns, tuple(rows)), agreement),
         conditions=conditions,
@@ -78,8 +80,8 @@ def run(settings: Settings) -> Section:
 
 def tissue_network(settings: Settings, side: int) -> tuple[Path, str]:
     """The package of the five-class network, trained where it is not there yet; and how it was trained."""
-    steps = settings.choose(160, 4)
-    package = FOLDER / "models" / ("tissues" if settings.full else "tissues-quick")
+    steps = settings.choose(600, 4)
+    package = FOLDER / "models" / f"tissues-{side}-{steps}"
     if not package.is_dir():
         channels = list(settings.choose(networks.PLAIN_CHANNELS, networks.SMALL_CHANNELS))
         arguments = {"folder": str(package), "patch": [side] * 3, "channels": channels, "steps": steps}
@@ -101,7 +103,7 @@ def _labels(way: str) -> Path:
 
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    middle = {key: median(run[key] for run in runs) for key in ("seconds", "cpu_s", "extra_mb", "first_s")}
+    middle = {key: median(run[key] for run in runs) for key in ("seconds", "cpu_s", "extra_mb", "warm_mb", "first_s")}
     return {**runs[-1], **middle}
 
 
