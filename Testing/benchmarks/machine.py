@@ -20,13 +20,14 @@ def description() -> list[str]:
     """Lines about processor, memory, system, versions and the state of the sources."""
     import psutil
 
-    from medai.inference.device import cpu_flags, cpu_name
+    from medai.inference.device import cpu_flags
+    from medai.machine import processor_name
 
     flags = cpu_flags()
     sets = " ".join(flag for flag in _TELLING if flag in flags) or "instruction sets not told by the system"
     cores = psutil.cpu_count(logical=False) or os.cpu_count()
     return [
-        f"Processor: {cpu_name()}, {cores} cores, {os.cpu_count()} threads ({sets})",
+        f"Processor: {processor_name()}, {cores} cores, {os.cpu_count()} threads ({sets})",
         f"Memory: {psutil.virtual_memory().total / 2**30:.0f} GiB",
         f"GPU: {_gpu()}",
         f"System: {platform.system()} {platform.release()}, Python {platform.python_version()}",

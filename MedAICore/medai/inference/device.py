@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import re
 from pathlib import Path
 
@@ -44,16 +43,6 @@ def cpu_flags() -> frozenset[str]:
         return frozenset()
     match = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", cpuinfo.read_text(encoding="utf-8", errors="replace"), re.M)
     return frozenset(match.group(1).split()) if match else frozenset()
-
-
-def cpu_name() -> str:
-    """Model name of the CPU, as the system gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        match = re.search(r"^model name\s*:\s*(.*)$", cpuinfo.read_text(encoding="utf-8", errors="replace"), re.M)
-        if match:
-            return match.group(1).strip()
-    return platform.processor() or platform.machine()
 
 
 def half_precision(device: torch.device, flags: frozenset[str] | None = None) -> torch.dtype | None:
