@@ -193,10 +193,20 @@ class LabelFound:
 
 
 @dataclass(frozen=True)
+class ProbabilityMap:
+    """Where the network sees the label of this `value`: float32, 0 to 1, on the grid of the label map."""
+
+    value: int
+    array: ArrayRef
+
+
+@dataclass(frozen=True)
 class SegmentValue:
     """Value of segment. `label_map` lies on the grid of the first image; `labels` are what its values mean.
 
     `statistics` has one entry for each of `labels`, so that Slicer's main thread need not count voxels.
+    `probabilities` and `entropy` (float32, 0: certain, 1: all classes alike) are there where `SegmentConfig.outputs`
+    asked for them.
     """
 
     label_map: ArrayRef
@@ -208,6 +218,8 @@ class SegmentValue:
     precision: str
     statistics: tuple[LabelFound, ...] = ()
     warnings: tuple[str, ...] = ()
+    probabilities: tuple[ProbabilityMap, ...] = ()
+    entropy: ArrayRef | None = None
 
 
 @dataclass(frozen=True)

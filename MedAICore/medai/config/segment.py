@@ -8,6 +8,7 @@ from typing import Literal
 from medai.image import Roi
 
 Precision = Literal["exact", "fast"]
+Output = Literal["probabilities", "entropy"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class SegmentConfig:
     `device`: auto, cpu, cuda, cuda:N or mps. `exact` keeps the plan's patch, overlap and 32-bit numbers; `fast` may use
     larger steps and half precision where the hardware has it. `labels`: names to keep (empty: all). `roi`: only this
     part is computed, the rest is background. `keep_largest`: of each label only the largest connected component stays.
+    `outputs`: maps beside the labels, see `medai.segment.SegmentResult`; they are not touched by `keep_largest`.
     """
 
     device: str = "auto"
@@ -26,3 +28,4 @@ class SegmentConfig:
     labels: tuple[str, ...] = ()
     keep_largest: bool = False
     folds: tuple[int, ...] = ()
+    outputs: tuple[Output, ...] = ()

@@ -39,7 +39,12 @@ _ROI_CONTEXT = 0.25
 
 @dataclass(frozen=True, eq=False)
 class SegmentResult:
-    """Labels on the grid of the first image, uint8 or uint16, with the model's values; how they came about."""
+    """Labels on the grid of the first image, uint8 or uint16, with the model's values; how they came about.
+
+    `probabilities` (label value, map) and `entropy` are there where `SegmentConfig.outputs` asked for them: float32
+    (1, k, j, i) from 0 to 1 on the same grid, memory-mapped files. A label's map is its share of the softmax over all
+    classes; the entropy of these shares is divided by the logarithm of the number of classes (0: certain).
+    """
 
     label_map: Image
     scheme: LabelScheme
@@ -48,6 +53,8 @@ class SegmentResult:
     engine: str
     precision: str
     warnings: tuple[str, ...]
+    probabilities: tuple[tuple[int, Image], ...] = ()
+    entropy: Image | None = None
 
 
 @dataclass(frozen=True, eq=False)
