@@ -61,6 +61,7 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.ui.interpreterLineEdit.text = self.settings.interpreter()
         self.ui.resultsCollapsibleButton.visible = False
+        self.setClickTabVisible(False)
         self._fillDevices()
         self.models.refresh()
         self.initializeParameterNode()
@@ -76,6 +77,16 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.advancedCollapsibleButton.connect("contentsCollapsed(bool)", self.onAdvancedCollapsed)
         ui.show3DButton.connect("toggled(bool)", self.onShow3D)
         ui.openEditorButton.connect("clicked(bool)", self.onOpenEditor)
+
+    def setClickTabVisible(self, visible) -> None:
+        """Show the tab "Click" beside "Segment"; with one tab alone, no tab bar is shown."""
+        # PythonQt does not have QTabWidget.setTabVisible.
+        tabs, row = self.ui.tabWidget, self.ui.tabWidget.indexOf(self.ui.clickTab)
+        if visible and row < 0:
+            tabs.addTab(self.ui.clickTab, _("Click"))
+        elif not visible and row >= 0:
+            tabs.removeTab(row)
+        tabs.tabBar().visible = tabs.count > 1
 
     # Life of the panel
 
