@@ -105,7 +105,7 @@ def write_segmentation(
     check_volume(volume_node, scene)
     labels = _voxels_on_volume(label_map, volume_node)
     if segmentation_node is not None:
-        _check_segmentation(segmentation_node, scene)
+        check_segmentation(segmentation_node, scene)
     extents = label_extents(labels) if extents is None else extents
     plan = _plan(labels, extents, scheme, volume_node, segmentation_node, policy, model_id, keep)
     node = segmentation_node or _new_segmentation_node(scene, volume_node, name)
@@ -139,7 +139,8 @@ def _voxels_on_volume(label_map: Image | Array, volume_node: Any) -> Array:
     return label_map
 
 
-def _check_segmentation(node: Any, scene: Any) -> None:
+def check_segmentation(node: Any, scene: Any) -> None:
+    """Raise InputError where the node is no segmentation of this scene that is made of label maps."""
     if not node.IsA("vtkMRMLSegmentationNode"):
         raise InputError(f"'{node.GetName()}' is a {node.GetClassName()}.", "Choose a segmentation.")
     if node.GetScene() is not scene:
@@ -177,7 +178,7 @@ def _plan(
     written = tuple(label for label in scheme if label.value not in kept_labels)
     values = [label.value for label in written if label.value in extents]
     box = _union([extents[value].box for value in values])
-    layer, voxels = _remapped(labels, box, written, _matrix_in_segmentation(volume_node, node, bool(others)))
+    layer, voxels = _remapped(labels, box, written, matrix_in_segmentation(volume_node, node, bool(others)))
     counts = {label.value: extents[label.value].voxels if label.value in extents else 0 for label in written}
     shielded = [i for i in others if protects(policy, segmentation.GetSegment(i))] if segmentation else []
     protected = _protect(layer, voxels, segmentation, shielded)
@@ -242,7 +243,7 @@ def _remapped(labels: Array, box: Box, written: tuple[Label, ...], matrix: Affin
     return layer, voxels
 
 
-def _matrix_in_segmentation(volume_node: Any, node: Any, has_others: bool) -> Affine:
+def matrix_in_segmentation(volume_node: Any, node: Any, has_others: bool) -> Affine:
     """The volume's index-to-mm matrix in the coordinates of the segmentation.
 
     Where both have the same parent transform, or the segmentation will be put under the volume's (nothing else is in
