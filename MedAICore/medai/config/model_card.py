@@ -103,6 +103,25 @@ class AnomalySpec:
 
 
 @dataclass(frozen=True)
+class FramingSpec:
+    """How what is classified (a volume, a region, a structure) becomes the network's input of `patch` voxels.
+
+    ``spacing``: a box of `patch` voxels of `spacing_mm` around its centre, whatever its size. ``resize``: its box
+    stretched onto the patch. ``proportional``: the largest central part of its box with the patch's proportions,
+    scaled. Boxes of structures are first widened by `margin`, a part of their size, on every side. `mirror` (k, j, i):
+    axes over whose mirrored copies the prediction is averaged.
+    """
+
+    method: Literal["spacing", "resize", "proportional"] = "spacing"
+    margin: float = 0.0
+    mirror: tuple[bool, bool, bool] = (False, False, False)
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.margin <= 10.0:
+            raise ConfigError(f"framing.margin is {self.margin}.", "Give a number from 0 to 10.")
+
+
+@dataclass(frozen=True)
 class CascadeStage:
     """One stage of a cascade: the package that finds the region for the next stage."""
 
@@ -152,6 +171,7 @@ class ModelCard:
     classes: tuple[ClassSpec, ...] = ()
     calibration: Calibration | None = None
     anomaly: AnomalySpec | None = None
+    framing: FramingSpec | None = None
     stages: tuple[CascadeStage, ...] = ()
     training: Training = Training()
     citation: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Networks, chosen by name: our own U-Net, and MONAI's DynUNet and SegResNet. Arguments are plain data."""
+"""Networks, chosen by name: for segmentation and for classification, our own and MONAI's. Arguments are plain data."""
 
 from medai.networks.registry import (
     NETWORKS,

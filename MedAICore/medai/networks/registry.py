@@ -5,36 +5,64 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from medai.config import from_json
 from medai.errors import ConfigError, ModelError
+from medai.networks.classifiers import (
+    SeedCNN,
+    SeedCNNAny,
+    SeedCNNAnyArguments,
+    SeedCNNArguments,
+    StructureCNN,
+    StructureCNNArguments,
+)
+from medai.networks.monai_classifiers import (
+    DenseNetArguments,
+    EfficientNetArguments,
+    ResNetArguments,
+    SEResNetArguments,
+    build_densenet,
+    build_efficientnet,
+    build_resnet,
+    build_seresnet,
+)
 from medai.networks.monai_networks import DynUNetArguments, SegResNetArguments, build_dynunet, build_segresnet
+from medai.networks.shape_net import ShapeNet, ShapeNetArguments
 from medai.networks.unet import UNet, UNetArguments
 
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """One network of the registry: the dataclass that checks its arguments, and the function that builds it."""
+    """One network of the registry: the dataclass that checks its arguments, the function that builds it, its task."""
 
     arguments: type
     build: Callable[[Any], nn.Module]
+    task: Literal["segment", "classify"] = "segment"
 
 
 NETWORKS: dict[str, NetworkEntry] = {
     "unet": NetworkEntry(UNetArguments, UNet),
     "dynunet": NetworkEntry(DynUNetArguments, build_dynunet),
     "segresnet": NetworkEntry(SegResNetArguments, build_segresnet),
+    "seed_cnn": NetworkEntry(SeedCNNArguments, SeedCNN, "classify"),
+    "seed_cnn_any": NetworkEntry(SeedCNNAnyArguments, SeedCNNAny, "classify"),
+    "structure_cnn": NetworkEntry(StructureCNNArguments, StructureCNN, "classify"),
+    "shape_net": NetworkEntry(ShapeNetArguments, ShapeNet, "classify"),
+    "densenet": NetworkEntry(DenseNetArguments, build_densenet, "classify"),
+    "resnet": NetworkEntry(ResNetArguments, build_resnet, "classify"),
+    "seresnet": NetworkEntry(SEResNetArguments, build_seresnet, "classify"),
+    "efficientnet": NetworkEntry(EfficientNetArguments, build_efficientnet, "classify"),
 }
 """Name -> entry; a network of your own is one more entry (docs/add-a-network.md)."""
 
 
-def available() -> tuple[str, ...]:
-    """Names of the networks that can be built."""
-    return tuple(NETWORKS)
+def available(task: Literal["segment", "classify"] | None = None) -> tuple[str, ...]:
+    """Names of the networks that can be built, of one task or of all."""
+    return tuple(name for name, entry in NETWORKS.items() if task in (None, entry.task))
 
 
 def parse_arguments(name: str, arguments: Mapping[str, Any]) -> Any:
@@ -45,7 +73,7 @@ def parse_arguments(name: str, arguments: Mapping[str, Any]) -> Any:
 
 
 def build_network(name: str, arguments: Mapping[str, Any]) -> nn.Module:
-    """A freshly initialised network: (b, channels, k, j, i) -> logits (b, labels + 1, k, j, i).
+    """A freshly initialised network: (b, channels, k, j, i) -> logits (b, labels + 1, k, j, i), or (b, classes).
 
     In training mode with deep supervision it returns a list of logits, highest resolution first.
     """

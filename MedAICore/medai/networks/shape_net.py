@@ -1,0 +1,159 @@
+"""A classifier of shapes: measures of a binary mask beside a small CNN, where size and thickness tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+from medai.errors import ConfigError
+from medai.networks.blocks import CONVOLUTIONS
+from medai.networks.classifiers import BATCH_NORMS, check_classes, check_input
+
+_ERODED = 6
+_OPENED = 4
+_RINGS = 3
+
+
+@dataclass(frozen=True)
+class ShapeNetArguments:
+    """Arguments of `ShapeNet`.
+
+    `widths` are the channels of the CNN's stages (empty: measures alone), of which the first sees the mask averaged
+    over `shrink` voxels; `hidden` is the size of the layer that joins both.
+    """
+
+    classes: int
+    dims: int = 3
+    in_channels: int = 1
+    widths: tuple[int, ...] = (8, 16, 32)
+    shrink: int = 2
+    hidden: int = 32
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` naming the first argument that cannot be built."""
+        check_input(self.dims, self.in_channels)
+        check_classes(self.classes)
+        if self.dims != 3 or self.in_channels != 1:
+            raise ConfigError("shape_net takes one 3D mask.", "Use dims 3 and in_channels 1.")
+        if any(width < 1 for width in self.widths) or self.shrink < 1 or self.hidden < 1:
+            raise ConfigError("widths, shrink or hidden is below 1.", "Use 1 or more.")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout is {self.dropout}.", "Give a probability from 0 to below 1.")
+
+    @property
+    def divisor(self) -> tuple[int, ...]:
+        """Any size of at least this in each direction."""
+        return (self.shrink * 2 ** max(len(self.widths), 1),) * 3
+
+
+def shape_measures(mask: torch.Tensor) -> torch.Tensor:
+    """Measures (b, m) of masks (b, 1, k, j, i) with values 0 to 1, in voxels; the same for any mirroring.
+
+    Logarithms of volume, surface and their ratio; principal half-axes; how much is left after 1 to 6 erosions (how
+    thick it is) and openings (how thick its parts are, Matheron's granulometry); radii; number of occupied lines along
+    each axis (shadows), sorted.
+    """
+    x = (mask >= 0.5).float()
+    volume = x.flatten(1).sum(1).clamp_min(1.0)
+    faces = torch.stack([torch.diff(x, dim=axis).abs().flatten(1).sum(1) for axis in (2, 3, 4)], dim=1)
+    surface = faces.sum(1).clamp_min(1.0)
+    axes, radii = _axes_and_radii(x, volume)
+    thick = _eroded(x) / volume[:, None]
+    opened = _opened(x) / volume[:, None]
+    shadows = torch.stack([x.amax(dim=axis).flatten(1).sum(1) for axis in (2, 3, 4)], dim=1).clamp_min(1.0)
+    shadows = shadows.log().sort(dim=1).values
+    sphere = surface.log() - 2 / 3 * volume.log()
+    columns = [volume.log(), surface.log(), volume / surface, sphere]
+    left = (thick * volume[:, None] + 1.0).log()
+    return torch.cat([torch.stack(columns, 1), axes, radii, thick, left, opened, shadows], dim=1)
+
+
+def _axes_and_radii(x: torch.Tensor, volume: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logarithms of the three principal half-axes; mean, root mean square and mean cubed distance from the centre."""
+    positions = [torch.arange(n, dtype=x.dtype, device=x.device) for n in x.shape[2:]]
+    grid = torch.stack(torch.meshgrid(*positions, indexing="ij")).flatten(1)  # (3, voxels)
+    weights = x.flatten(1)
+    center = weights @ grid.T / volume[:, None]
+    # Second moments as E[xy] - E[x]E[y]: coordinates are small enough for single precision.
+    products = (grid[:, None] * grid[None]).flatten(0, 1)  # (9, voxels)
+    moments = (weights @ products.T / volume[:, None]).view(-1, 3, 3)
+    covariance = moments - center[:, :, None] * center[:, None, :]
+    values = torch.linalg.eigvalsh(covariance.double()).to(x.dtype).clamp_min(1e-2)
+    square = (grid[None] - center[:, :, None]).square().sum(1)  # (b, voxels)
+    distance = square.clamp_min(1e-6).sqrt()
+    powers = [(weights * distance**p).sum(1) / volume for p in (1, 2, 3)]
+    radii = torch.stack([powers[0], powers[1].clamp_min(0).sqrt(), powers[2].clamp_min(0) ** (1 / 3)], dim=1)
+    return values.sqrt().log(), (radii + 1e-3).log()
+
+
+def _erode(x: torch.Tensor) -> torch.Tensor:
+    """What is left of masks after the voxels at the surface (six neighbours) are taken away."""
+    y = -F.pad(x, (1,) * 6)
+    along = [
+        F.max_pool3d(y[:, :, 1:-1, 1:-1, :], (1, 1, 3), 1),
+        F.max_pool3d(y[:, :, 1:-1, :, 1:-1], (1, 3, 1), 1),
+        F.max_pool3d(y[:, :, :, 1:-1, 1:-1], (3, 1, 1), 1),
+    ]
+    return -torch.stack(along).amax(0)
+
+
+def _eroded(x: torch.Tensor) -> torch.Tensor:
+    """Voxels (b, 6) that are left after 1, 2, ... 6 erosions."""
+    counts = []
+    for _ in range(_ERODED):
+        x = _erode(x)
+        counts.append(x.flatten(1).sum(1))
+    return torch.stack(counts, dim=1)
+
+
+def _opened(x: torch.Tensor) -> torch.Tensor:
+    """Voxels (b, 4) that a cube of 2, 3, 4 and 5 voxels inside the mask can cover."""
+    counts = []
+    for side in range(2, 2 + _OPENED):
+        inside = -F.max_pool3d(-F.pad(x, (side - 1,) * 6), side, 1)
+        counts.append(F.max_pool3d(inside, side, 1).flatten(1).sum(1))
+    return torch.stack(counts, dim=1)
+
+
+MEASURES = 4 + 3 + 3 + _ERODED + _ERODED + _OPENED + 3
+
+
+class ShapeNet(nn.Module):
+    """Measures of a mask and a small CNN, joined: (b, 1, k, j, i) -> (b, classes).
+
+    The CNN's features are pooled by mean and maximum, so that any size of input fits.
+    """
+
+    def __init__(self, arguments: ShapeNetArguments) -> None:
+        super().__init__()
+        a = arguments
+        self.shrink = a.shrink
+        self.normalize = nn.BatchNorm1d(MEASURES, affine=False, momentum=0.02)
+        layers: list[nn.Module] = []
+        channels = 1
+        for width in a.widths:
+            layers += [CONVOLUTIONS[3](channels, width, 3, padding=1, bias=False), BATCH_NORMS[3](width)]
+            layers += [nn.ReLU(inplace=True), nn.MaxPool3d(2)]
+            channels = width
+        self.features = nn.Sequential(*layers)
+        joined = MEASURES + (2 * channels if a.widths else 0)
+        self.linear = nn.Linear(MEASURES, a.classes)
+        self.head = nn.Sequential(
+            nn.Dropout(a.dropout), nn.Linear(joined, a.hidden), nn.ReLU(inplace=True), nn.Linear(a.hidden, a.classes)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (b, classes)."""
+        with torch.no_grad():
+            measures = shape_measures(x)
+        measures = self.normalize(measures).clamp(-5, 5)
+        parts = [measures]
+        if len(self.features):
+            features = self.features(F.avg_pool3d(x, self.shrink) if self.shrink > 1 else x)
+            parts += [features.flatten(2).mean(2), features.flatten(2).amax(2)]
+        logits: torch.Tensor = self.linear(measures) + self.head(torch.cat(parts, dim=1))
+        return logits
