@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medai.cli.console import Outcome, Session, execute
+from medai.cli.maps import check_maps, write_maps
 from medai.cli.options import (
     DebugOption,
     DeviceOption,
@@ -23,7 +24,7 @@ from medai.cli.options import (
 )
 from medai.cli.outputs import SEGMENTATION_SUFFIXES, check_output
 from medai.cli.scene import check_scenes_possible, write_scene
-from medai.config.segment import SegmentConfig
+from medai.config.segment import Output, SegmentConfig
 from medai.errors import InputError, MedAIError, ModelError
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class _Task:
     output: Path
     config: SegmentConfig
     picture: Path | None
+    probabilities: Path | None
+    entropy: Path | None
 
 
 def segment(
@@ -60,11 +63,23 @@ def segment(
     keep_largest: Annotated[
         bool, typer.Option("--keep-largest", help="Of each label keep only the largest connected part.")
     ] = False,
+    probabilities: Annotated[
+        Path | None,
+        typer.Option("--probabilities", metavar="FOLDER", help="Write each label's probability map here (.nii.gz)."),
+    ] = None,
+    entropy: Annotated[
+        Path | None,
+        typer.Option("--entropy", metavar="FILE", help="Write the map of the network's doubt: 0 certain, 1 none."),
+    ] = None,
     picture: Annotated[Path | None, typer.Option("--picture", metavar="PNG", help="A picture of three slices.")] = None,
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> int:
     """Segment one case. Several INPUTs are the channels of that case, in the model's order."""
+    outputs: tuple[Output, ...] = (
+        *(("probabilities",) if probabilities is not None else ()),
+        *(("entropy",) if entropy is not None else ()),
+    )
     config = SegmentConfig(
         device=device,
         precision=precision.value,
@@ -72,8 +87,9 @@ def segment(
         roi=parse_roi(roi),
         labels=parse_names(labels),
         keep_largest=keep_largest,
+        outputs=outputs,
     )
-    task = _Task(tuple(inputs), model, output, config, picture)
+    task = _Task(tuple(inputs), model, output, config, picture, probabilities, entropy)
     return execute(lambda session: _segment(task, session), json_output, debug)
 
 
@@ -89,19 +105,23 @@ def _segment(task: _Task, session: Session) -> Outcome:
     loaded = use_case.load_model(package, task.config.device)
     load_model_s = opened_s + time.perf_counter() - started_s
     with session.progress() as progress:
-        result = use_case.run(task.config, images, loaded, progress, session.cancelled)
+        # Maps pass through files beside the output: the temporary folder of many systems is small, or in memory.
+        place = use_case.MapPlace(task.output.resolve().parent)
+        result = use_case.run(task.config, images, loaded, progress, session.cancelled, place)
     for warning in result.warnings:
         session.warn(warning)
     started_s = time.perf_counter()
     write_result(task.output, images, result.label_map, result.scheme)
+    maps = write_maps(task.probabilities, task.entropy, result)
     seconds = {**result.seconds, "load_model": load_model_s, "write": time.perf_counter() - started_s}
     if task.picture is not None:
         _draw(task.picture, images[0], result, session)
-    return _outcome(task, result, seconds, session)
+    return _outcome(task, result, maps, seconds, session)
 
 
 def _check_outputs(task: _Task) -> None:
     check_output(task.output, SEGMENTATION_SUFFIXES, task.inputs)
+    check_maps(task.probabilities, task.entropy, (*task.inputs, task.output))
     if task.output.name.lower().endswith(".mrb"):
         check_scenes_possible()
     if task.picture is not None:
@@ -155,12 +175,15 @@ def _draw(picture: Path, image: Image, result: SegmentResult, session: Session) 
         session.warn(f"The picture '{picture}' was not drawn: {error}. Install the package trame-slicer.")
 
 
-def _outcome(task: _Task, result: SegmentResult, seconds: dict[str, float], session: Session) -> Outcome:
+def _outcome(
+    task: _Task, result: SegmentResult, maps: dict[str, Any], seconds: dict[str, float], session: Session
+) -> Outcome:
     from medai.label_statistics import label_statistics
 
     rows = label_statistics(result.label_map, result.scheme)
     data: dict[str, Any] = {
         "output": str(task.output),
+        **maps,
         "labels": {r.name: {"value": r.value, "voxels": r.voxels, "volume_ml": r.volume_ml} for r in rows},
         "seconds": {
             name: round(seconds.get(name, 0.0), 4)

@@ -18,11 +18,14 @@ def context_box(roi: Roi, image: Image, margin_mm: float) -> Box:
 
 
 def clear_outside(labels: Array, roi: Roi, image: Image) -> None:
-    """Set every voxel of `labels` (k, j, i) whose centre lies outside of the ROI to 0, in place."""
+    """Set every voxel of `labels` (k, j, i; or of a map) whose centre lies outside of the ROI to 0, in place.
+
+    Planes of zeros are only read: of a memory-mapped file they need not be written again.
+    """
     box = roi.index_box(image)
-    outside = np.ones(labels.shape[0], bool)
-    outside[box[0]] = False
-    labels[outside] = 0
+    for k in (*range(box[0].start), *range(box[0].stop, labels.shape[0])):
+        if labels[k].any():
+            labels[k] = 0
     axes = np.array(roi.axes, dtype=np.float64).reshape(3, 3)
     # Position along the ROI's own axes, in mm from its centre, of voxel (i, j, k).
     along = axes.T @ image.ijk_to_ras[:3, :3]

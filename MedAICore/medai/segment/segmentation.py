@@ -22,6 +22,7 @@ from medai.preprocessing import LabelWriter, Prepared
 from medai.progress import CancelCheck, ProgressCallback, Stage, check_cancelled, never_cancelled, no_progress
 from medai.segment.channels import combine_channels
 from medai.segment.loading import LoadedModel
+from medai.segment.map_files import MapPlace, MapSet
 from medai.segment.postprocessing import clear_outside, context_box, keep_largest_components
 
 if TYPE_CHECKING:
@@ -70,20 +71,22 @@ def run(
     model: LoadedModel,
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck = never_cancelled,
+    map_place: MapPlace | None = None,
 ) -> SegmentResult:
     """Segment one case. `images` are its channels in the model's order; other grids than the first's are resampled.
 
-    Raises InputError, GeometryError, ModelError, OutOfMemoryError, and Cancelled within a second of the request (on a
-    CPU: after the layer that is being computed).
+    `map_place` is where the maps that `SegmentConfig.outputs` asks for are written (default: unnamed temporary files).
+    Raises InputError, GeometryError, ModelError, OutOfMemoryError, OutputError (no space for the maps), and Cancelled
+    within a second of the request (on a CPU: after the layer that is being computed).
     """
     from medai.inference.peak_memory import PeakMemory
 
-    peak = PeakMemory()
-    started_s = time.perf_counter()
-    stage = Stage(progress, "Preparing", 0.0, 0.05)
     scheme = model.card.label_scheme()
     if config.labels:
         scheme = scheme.subset(config.labels)
+    peak = PeakMemory()
+    started_s = time.perf_counter()
+    stage = Stage(progress, "Preparing", 0.0, 0.05)
     image, warnings = combine_channels(images, model.card)
     check_cancelled(cancelled)
     stage(0.3)
@@ -92,14 +95,21 @@ def run(
     check_cancelled(cancelled)
     prepared_s = time.perf_counter()
 
-    inference = _infer(config, prepared, scheme, model, Stage(progress, "Segmenting", 0.05, 0.95), cancelled)
+    maps = _new_maps(config, scheme, image, map_place or MapPlace())
+    try:
+        inference = _infer(config, prepared, scheme, model, maps, Stage(progress, "Segmenting", 0.05, 0.95), cancelled)
+        check_cancelled(cancelled)
+    except BaseException:
+        maps.remove()
+        raise
     inferred_s = time.perf_counter()
 
-    check_cancelled(cancelled)
     stage = Stage(progress, "Finishing", 0.95, 1.0)
     labels = inference.labels
     if config.roi is not None:
-        clear_outside(labels, config.roi, image)
+        for array in (labels, *maps.arrays()):
+            clear_outside(array, config.roi, image)
+        maps.let_go()
     if config.keep_largest:
         keep_largest_components(labels)
     if not labels.any():
@@ -113,7 +123,15 @@ def run(
     }
     label_map = Image(labels[None], images[0].ijk_to_ras, images[0].name)
     notes = tuple(warnings + inference.warnings)
-    return SegmentResult(label_map, scheme, seconds, peak.mb, inference.engine, config.precision, notes)
+    probabilities, entropy = maps.images(images[0].ijk_to_ras, images[0].name)
+    return SegmentResult(
+        label_map, scheme, seconds, peak.mb, inference.engine, config.precision, notes, probabilities, entropy
+    )
+
+
+def _new_maps(config: SegmentConfig, scheme: LabelScheme, image: Image, place: MapPlace) -> MapSet:
+    values = scheme.values if "probabilities" in config.outputs else ()
+    return MapSet.create(place, image.shape, tuple(values), "entropy" in config.outputs)
 
 
 def _infer(
@@ -121,6 +139,7 @@ def _infer(
     prepared: Prepared,
     scheme: LabelScheme,
     model: LoadedModel,
+    maps: MapSet,
     stage: Stage,
     cancelled: CancelCheck,
 ) -> _Inference:
@@ -140,7 +159,7 @@ def _infer(
             _log.warning(warnings[-1])
             _free_memory()
         try:
-            labels, engine = _attempt(attempt, config, prepared, scheme, model, stage, cancelled)
+            labels, engine = _attempt(attempt, config, prepared, scheme, model, maps, stage, cancelled)
             return _Inference(labels, engine, warnings)
         except _NotFiniteError as error:
             if attempt.dtype is None:
@@ -182,6 +201,7 @@ def _attempt(
     prepared: Prepared,
     scheme: LabelScheme,
     model: LoadedModel,
+    maps: MapSet,
     stage: Stage,
     cancelled: CancelCheck,
 ) -> tuple[Array, str]:
@@ -196,7 +216,10 @@ def _attempt(
     values = (0, *(value if value in kept else 0 for value in model.card.label_scheme().values))
     # The type follows from all of the model's labels, so that a subset of them gives the same kind of file.
     largest = max(model.card.label_scheme().values)
-    writer = LabelWriter(prepared.record, values, axis, largest, cancelled)
+    calibration = model.card.calibration
+    # Every attempt writes all voxels of the kept part again: what a failed one left is gone.
+    targets = maps.targets(values, 1.0 if calibration is None else calibration.temperature) if maps.arrays() else None
+    writer = LabelWriter(prepared.record, values, axis, largest, cancelled, targets)
 
     def take(planes: torch.Tensor) -> None:
         if planes.shape[0] != len(values):

@@ -17,6 +17,7 @@ from medai.config.requests import (
     ModelEntry,
     ModelsList,
     NoArgs,
+    ProbabilityMap,
     SegmentArgs,
     SegmentValue,
     WarmModel,
@@ -64,6 +65,7 @@ def segment(args: SegmentArgs, run: Run) -> SegmentValue:
     from medai import segment as use_case
     from medai.inference import choose_device
     from medai.models import open_model
+    from medai.segment.map_files import map_path
 
     root = _locate(args.model)
     images = [run.take(ref) for ref in args.images]
@@ -78,7 +80,8 @@ def segment(args: SegmentArgs, run: Run) -> SegmentValue:
     key: Hashable = (root, _files_signature(root), str(device))
     warm = run.models.get(key, load)
     check_cancelled(run.cancelled)
-    result = use_case.run(args.config, images, warm.model, run.progress, run.cancelled)
+    place = use_case.MapPlace(run.session.path, run.next_path)
+    result = use_case.run(args.config, images, warm.model, run.progress, run.cancelled, place)
     started_s = time.perf_counter()
     label_map = run.put(result.label_map)
     seconds = {**result.seconds, "load_model": warm.seconds, "write": time.perf_counter() - started_s}
@@ -92,6 +95,8 @@ def segment(args: SegmentArgs, run: Run) -> SegmentValue:
         result.precision,
         _statistics(result.label_map, result.scheme, images[0]),
         tuple(result.warnings),
+        tuple(ProbabilityMap(value, run.written(image, map_path(image))) for value, image in result.probabilities),
+        None if result.entropy is None else run.written(result.entropy, map_path(result.entropy)),
     )
 
 

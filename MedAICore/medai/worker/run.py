@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from medai.config import to_json
@@ -18,7 +19,7 @@ from medai.config.requests import OPERATIONS, ArrayRef, array_refs
 from medai.errors import Cancelled, InputError, MedAIError, OutOfMemoryError
 from medai.image import Image
 from medai.progress import CancelCheck, Progress, ProgressCallback, check_cancelled
-from medai.session import SessionFolder
+from medai.session import SessionFolder, array_ref
 from medai.worker.warm_models import WarmModels
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,15 @@ class Run:
 
     def put(self, image: Image) -> ArrayRef:
         """Write an image for the client."""
-        return self.session.put_image(f"r{self.request_id}-{next(self._numbers)}.raw", image)
+        return self.session.put_image(self.next_path().name, image)
+
+    def next_path(self) -> Path:
+        """The path of the request's next result file, for an operation that writes it itself."""
+        return self.session.path / f"r{self.request_id}-{next(self._numbers)}.raw"
+
+    def written(self, image: Image, path: Path) -> ArrayRef:
+        """What the client is told about an image whose voxels lie in `path`, a file of `next_path`."""
+        return array_ref(path.name, image.array, image.ijk_to_ras, image.name, image.modality)
 
 
 # An operation gets its typed arguments and returns its typed value (`medai.config.requests`).

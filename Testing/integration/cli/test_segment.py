@@ -18,8 +18,10 @@ import pytest
 from integration.cli.phantoms import make_card, phantom
 from integration.cli.test_usage import ENVIRONMENT
 
+from medai.cli.maps import file_names
 from medai.image import Image
 from medai.imageio import read_image, read_label_map, write_image
+from medai.labels import Label, LabelScheme
 from medai.metrics import dice
 from medai.models import write_package
 
@@ -246,3 +248,65 @@ def test_ctrl_c_leaves_nothing(out: Path, tmp_path: Path, fitted_weights: dict[s
     assert json.loads(stdout.splitlines()[-1])["error"]["code"] == "cancelled"
     assert "Traceback" not in stderr
     assert not list(out.iterdir())
+
+
+def test_probability_and_entropy_maps(medai: Any, model_path: Path, image_path: Path, out: Path) -> None:
+    run = medai(
+        "segment", image_path, "--model", model_path, "--output", out / "o.nii.gz",
+        "--probabilities", out / "maps", "--entropy", out / "doubt.nrrd", "--json",
+    )  # fmt: skip
+    assert run.code == 0, run.stderr
+    names = {name: out / "maps" / f"{name}.nii.gz" for name in ("bright ball", "dim ball")}
+    assert run.data["probabilities"] == {name: str(path) for name, path in names.items()}
+    assert run.data["entropy"] == str(out / "doubt.nrrd")
+    assert sorted(path.name for path in out.rglob("*") if path.is_file()) == [
+        "bright ball.nii.gz", "dim ball.nii.gz", "doubt.nrrd", "o.nii.gz",
+    ]  # fmt: skip
+    labels = found_in(out / "o.nii.gz").channel(0)
+    shares = []
+    for path in (*names.values(), out / "doubt.nrrd"):
+        image = read_image(path)
+        assert image.same_grid(phantom()[0], tolerance_voxels=0.01)
+        assert image.array.dtype == np.float32
+        shares.append(image.channel(0))
+    bright, dim, doubt = shares
+    assert np.array_equal(np.argmax([1 - bright - dim, bright, dim], axis=0), labels)
+    assert doubt[labels == 0].mean() < doubt.max()
+    # Again, over the files that are there, with fewer labels: the other file stays as it is.
+    again = medai(
+        "segment", image_path, "--model", model_path, "--output", out / "o.nii.gz",
+        "--probabilities", out / "maps", "--labels", "dim ball", "--json",
+    )  # fmt: skip
+    assert again.data["probabilities"] == {"dim ball": str(names["dim ball"])}
+    assert "entropy" not in again.data
+
+
+def test_maps_that_cannot_be_written_are_refused_before_computing(
+    medai: Any, model_path: Path, image_path: Path, out: Path
+) -> None:
+    base = ("segment", image_path, "--model", model_path, "--output", out / "o.nii.gz", "--json")
+    (out / "file").write_text("x", encoding="utf-8")
+    for options, text in (
+        (("--probabilities", out / "file"), "is a file"),
+        (("--probabilities", out / "no" / "maps"), "does not exist"),
+        (("--entropy", out / "doubt.txt"), "suffix"),
+        (("--entropy", out / "o.nii.gz"), "other output"),
+        (("--entropy", image_path), "is an input"),
+    ):
+        run = medai(*base, *options)
+        assert run.code == 1
+        assert run.data["error"]["code"] == "output"
+        assert text in run.data["error"]["message"]
+        assert [path.name for path in out.iterdir()] == ["file"]
+
+
+def test_map_files_have_names_that_every_system_takes() -> None:
+    names = ["Left kidney", "left kidney", "T1/T2: a?", "con", "...", "left kidney-2", "\u809d" * 90]
+    scheme = LabelScheme(tuple(Label(n, name, (1.0, 0.0, 0.0)) for n, name in enumerate(names, start=1)))
+    files = file_names(scheme)
+    assert files[1] == "Left kidney.nii.gz"
+    assert files[3] == "T1_T2_ a_.nii.gz"
+    assert files[4] == "_con.nii.gz"
+    assert files[5] == "label.nii.gz"
+    assert len({file.casefold() for file in files.values()}) == len(names)
+    assert max(len(file.encode()) for file in files.values()) <= 255

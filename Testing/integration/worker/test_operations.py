@@ -128,6 +128,18 @@ def test_segment_gives_what_one_process_gives(ask, model, oblique_image):
     assert [label.name for label in only.labels] == ["lower"]
     assert set(np.unique(ask.receive(only.label_map))) <= {0, 5}
 
+    maps = segment(outputs=("probabilities", "entropy"))
+    assert [found.value for found in maps.probabilities] == [3, 5]
+    shares = [ask.receive(found.array) for found in maps.probabilities]
+    background = 1.0 - shares[0] - shares[1]
+    best = np.array([0, 3, 5])[np.argmax([background, *shares], axis=0)]
+    assert (best == ask.receive(maps.label_map)).mean() > 0.999
+    doubt = ask.receive(maps.entropy)
+    assert doubt.dtype == np.float32
+    assert doubt.shape == labels.shape
+    assert maps.entropy.ijk_to_ras == maps.label_map.ijk_to_ras
+    assert 0 <= doubt.min() < doubt.max() <= 1
+
     # Installed anew: the weights in memory are not those of the file any more.
     model.unlink()
     write_model(model, seed=1)
