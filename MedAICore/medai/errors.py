@@ -77,6 +77,12 @@ class OutOfMemoryError(MedAIError):
     code = "memory"
 
 
+class ClickSessionError(MedAIError):
+    """A click session that the worker does not have (any more); the client opens it again with its prompts."""
+
+    code = "click-session"
+
+
 class EnvironmentFailure(MedAIError):
     """The Python environment of the worker is missing, broken or of another version."""
 

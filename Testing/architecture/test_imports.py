@@ -27,6 +27,7 @@ AT_MODULE_LEVEL = {
     "training": {"torch", "monai", "safetensors"},
     "inference": {"torch", "monai", "scipy"},
     "segment": {"torch", "scipy"},
+    "click": {"torch", "scipy", "SimpleITK"},
     "explain": {"torch", "monai"},
     "metrics": {"torch", "scipy"},
     "preprocessing": {"torch", "scipy", "SimpleITK"},

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from medai.config.classify import ClassifyConfig
 from medai.config.segment import SegmentConfig
 from medai.config.validation import from_json
 from medai.errors import ConfigError
@@ -23,6 +24,8 @@ Operation = Literal[
     "click.open",
     "click.prompt",
     "click.undo",
+    "click.redo",
+    "click.reset",
     "click.close",
     "classify",
     "evaluate",
@@ -132,12 +135,27 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class AnomalyFound:
+    """How unlike the training data an item is: `flag` where the distance `score` is beyond the `threshold`."""
+
+    score: float
+    threshold: float
+    flag: bool
+
+
+@dataclass(frozen=True)
 class Classified:
-    """Class probabilities of one thing: the volume, a ROI or a label."""
+    """What one item is: the volume, an ROI, or a label (`value`). `probabilities` by class name sum to 1.
+
+    `anomaly` is None where the model knows nothing about the features of its training data.
+    """
 
     name: str
     probabilities: dict[str, float]
-    decision: str
+    predicted: str
+    value: int | None = None
+    anomaly: AnomalyFound | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -224,21 +242,47 @@ class SegmentValue:
 
 @dataclass(frozen=True)
 class ClickOpenArgs:
-    """Arguments of click.open; `prompts` replays a session that was lost with its worker."""
+    """Arguments of click.open: one image; an empty `model` is the best that is there, grow-cut where none is.
+
+    `mask` is an existing segment to start from (not 0: inside; a part of the image's grid is enough); `prompts`
+    replays, after that, a session that was lost with its worker.
+    """
 
     model: str
     images: tuple[ArrayRef, ...]
     device: str = "auto"
     prompts: tuple[Prompt, ...] = ()
+    mask: ArrayRef | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.images) != 1:
+            raise ConfigError(f"images has {len(self.images)} entries.", "A click session works on one image.")
+
+
+@dataclass(frozen=True)
+class ClickUpdate:
+    """Value of click.prompt, undo, redo and reset: the changed part; `box` is (k0, k1, j0, j1, i0, i1), ends excluded.
+
+    `label_map` (uint8, 0 or 1) has the voxels of that box alone, and its own `ijk_to_ras`.
+    """
+
+    label_map: ArrayRef
+    box: tuple[int, int, int, int, int, int]
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ClickOpened:
-    """Value of click.open: the session's name for the following requests."""
+    """Value of click.open: the session's name for the following requests, and what computes.
+
+    `update` is there where prompts were replayed or a mask was given: the box that holds the whole mask.
+    """
 
     click: str
+    engine: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    update: ClickUpdate | None = None
 
 
 @dataclass(frozen=True)
@@ -251,39 +295,54 @@ class ClickPromptArgs:
 
 @dataclass(frozen=True)
 class ClickArgs:
-    """Arguments of click.undo and click.close."""
+    """Arguments of click.undo, click.redo and click.close."""
 
     click: str
 
 
 @dataclass(frozen=True)
-class ClickUpdate:
-    """Value of click.prompt and click.undo: the changed part; `box` is (k0, k1, j0, j1, i0, i1), ends excluded."""
+class ClickResetArgs:
+    """Arguments of click.reset: an empty mask, or `mask` to start from, as in click.open."""
 
-    label_map: ArrayRef
-    box: tuple[int, int, int, int, int, int]
-    seconds: dict[str, float] = field(default_factory=dict)
+    click: str
+    mask: ArrayRef | None = None
 
 
 @dataclass(frozen=True)
 class ClassifyArgs:
-    """Arguments of classify: the whole volume, each of `rois`, or each label of `label_map`."""
+    """Arguments of classify: the whole volume, each of `rois`, or each label of `label_map`, with one model load.
+
+    `images` are the model's image channels; a model that looks at masks alone needs none beside a label map. `labels`
+    names those labels of the map that are to be classified (empty: all, named by their values).
+    """
 
     model: str
-    images: tuple[ArrayRef, ...]
+    images: tuple[ArrayRef, ...] = ()
     rois: tuple[Roi, ...] = ()
     label_map: ArrayRef | None = None
-    device: str = "auto"
-    explain: bool = False
+    labels: tuple[Label, ...] = ()
+    config: ClassifyConfig = field(default_factory=ClassifyConfig)
+
+    def __post_init__(self) -> None:
+        if not self.images and self.label_map is None:
+            raise ConfigError("images is empty.", "Give one image per image input of the model, or a label map.")
+        if self.rois and self.label_map is not None:
+            raise ConfigError("Both rois and label_map are given.", "Classify regions or segments, one at a time.")
 
 
 @dataclass(frozen=True)
 class ClassifyValue:
-    """Value of classify."""
+    """Value of classify, items in the order of the request.
+
+    `heat_map` (float32, 0..1, on the grid of the first image; absent where none was asked for) shows what spoke for
+    the classes, the maximum over all items. `warnings` has those of the items too.
+    """
 
     items: tuple[Classified, ...]
+    model: WarmModel
     heat_map: ArrayRef | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    engine: str = ""
     warnings: tuple[str, ...] = ()
 
 
@@ -312,6 +371,8 @@ ARGUMENTS: dict[str, type] = {
     "click.open": ClickOpenArgs,
     "click.prompt": ClickPromptArgs,
     "click.undo": ClickArgs,
+    "click.redo": ClickArgs,
+    "click.reset": ClickResetArgs,
     "click.close": ClickArgs,
     "classify": ClassifyArgs,
     "evaluate": EvaluateArgs,
@@ -323,6 +384,8 @@ VALUES: dict[str, type] = {
     "click.open": ClickOpened,
     "click.prompt": ClickUpdate,
     "click.undo": ClickUpdate,
+    "click.redo": ClickUpdate,
+    "click.reset": ClickUpdate,
     "click.close": NoArgs,
     "classify": ClassifyValue,
     "evaluate": EvaluateValue,

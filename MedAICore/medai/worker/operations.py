@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Hashable
-from pathlib import Path
 from typing import Any
 
 from medai.config.requests import (
@@ -30,6 +29,8 @@ from medai.labels import Label, LabelScheme, distinct_color
 from medai.machine import MIB, process_memory_mb, processor_name, system_memory_mb
 from medai.process_identity import ProcessIdentity
 from medai.progress import Progress, check_cancelled
+from medai.worker.click_operations import ClickSessions
+from medai.worker.package_files import files_signature, locate, network_memory_mb
 from medai.worker.run import Operation, Run
 
 
@@ -67,7 +68,7 @@ def segment(args: SegmentArgs, run: Run) -> SegmentValue:
     from medai.models import open_model
     from medai.segment.map_files import map_path
 
-    root = _locate(args.model)
+    root = locate(args.model)
     images = [run.take(ref) for ref in args.images]
     device = choose_device(args.config.device)
 
@@ -75,9 +76,9 @@ def segment(args: SegmentArgs, run: Run) -> SegmentValue:
         run.progress(Progress(0.0, "Loading the model"))
         package = open_model(root)
         model = use_case.load_model(package, device)
-        return model, WarmModel(package.card.id, package.card.version, str(device), _memory_mb(model))
+        return model, WarmModel(package.card.id, package.card.version, str(device), network_memory_mb(model))
 
-    key: Hashable = (root, _files_signature(root), str(device))
+    key: Hashable = (root, files_signature(root), str(device))
     warm = run.models.get(key, load)
     check_cancelled(run.cancelled)
     place = use_case.MapPlace(run.session.path, run.next_path)
@@ -123,6 +124,7 @@ OPERATIONS_SERVED: dict[str, Operation] = {
     "models.list": models_list,
     "segment": segment,
     "evaluate": evaluate,
+    **ClickSessions().operations(),
 }
 
 
@@ -161,29 +163,3 @@ def _accelerators(torch: Any) -> list[Device]:
         free = total - torch.mps.driver_allocated_memory()
         devices.append(Device("mps", "mps", f"{processor_name()} (GPU)", total / MIB, free / MIB))
     return devices
-
-
-def _locate(model: str) -> Path:
-    """The folder or .medai file of a model that is named by id or by path."""
-    from medai.models import list_models
-
-    for package in list_models():
-        if package.card.id == model:
-            return package.root.resolve()
-    return Path(model).resolve() if Path(model).exists() else Path(model)
-
-
-def _files_signature(root: Path) -> tuple[tuple[str, int, int], ...]:
-    """Names, sizes and times of a package's files: another signature means that it was installed anew."""
-    files = sorted(root.iterdir()) if root.is_dir() else [root]
-    found = [(file, file.stat()) for file in files if file.is_file()]
-    return tuple((file.name, status.st_size, status.st_mtime_ns) for file, status in found)
-
-
-def _memory_mb(model: Any) -> float:
-    """What the networks of a loaded model take, MiB."""
-    import torch
-
-    networks = [value for value in vars(model).values() if isinstance(value, torch.nn.Module)]
-    tensors = [t for network in networks for t in (*network.parameters(), *network.buffers())]
-    return sum(t.numel() * t.element_size() for t in tensors) / MIB

@@ -23,9 +23,11 @@ REF = {"file": "a1.raw", "dtype": "int16", "shape": [1, 2, 3, 4], "ijk_to_ras": 
 def test_page_has_an_example_of_every_message_and_operation():
     assert {kind for kind, _ in MESSAGES} == {*m._CLIENT_TYPES, *m._WORKER_TYPES}
     assert {kind for kind, _ in DATA if kind.startswith("args")} == {f"args {op}" for op in r.OPERATIONS}
-    # click.undo has the value of click.prompt
+    # click.undo, redo and reset have the value of click.prompt
     assert {kind for kind, _ in DATA if kind.startswith("value")} == {f"value {op}" for op in r.OPERATIONS} - {
-        "value click.undo"
+        "value click.undo",
+        "value click.redo",
+        "value click.reset",
     }
     assert len(re.findall("```json", PAGE.read_text(encoding="utf-8"))) == len(EXAMPLES)
     assert f"Protocol version: **{m.PROTOCOL_VERSION}**" in PAGE.read_text(encoding="utf-8")

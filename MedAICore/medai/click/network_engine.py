@@ -1,0 +1,83 @@
+"""A click network on this machine: OpenVINO where it is installed, else torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from medai.click.grid import Floats
+from medai.click.prompts import PromptMaps
+from medai.config.validation import to_json
+from medai.inference import Predictor, TorchPredictor
+from medai.inference.openvino_engine import ConversionError, OpenVinoPredictor, is_available
+from medai.models import user_folder
+from medai.networks.click_channels import CHANNELS, click_channels
+from medai.progress import CancelCheck, check_cancelled, never_cancelled
+
+if TYPE_CHECKING:
+    from medai.click.model import LoadedClickModel
+
+_log = logging.getLogger(__name__)
+
+
+class NetworkEngine:
+    """Segments a grid by a network that sees `click_channels`."""
+
+    refines = True
+
+    def __init__(self, predictor: Predictor, size: int) -> None:
+        self._predictor = predictor
+        self._size = size
+
+    @property
+    def name(self) -> str:
+        """What computes, for a person."""
+        return self._predictor.engine
+
+    @property
+    def size(self) -> int:
+        """Side of the grid in voxels."""
+        return self._size
+
+    def warm_up(self, cancelled: CancelCheck = never_cancelled) -> None:
+        """Compute once on noise: the first pass of any engine is slow."""
+        noise = torch.rand(len(CHANNELS), *(self._size,) * 3)
+        self._predictor(noise.to(self._predictor.device), cancelled)
+
+    def complete(self, image: Floats, values: Floats, cut_off: bool) -> bool:
+        """The network's result stands unless the cube's border cuts it off."""
+        return not cut_off
+
+    def predict(
+        self, image: Floats, previous: Floats, maps: PromptMaps, cancelled: CancelCheck = never_cancelled
+    ) -> Floats:
+        """Probability of the object on the grid."""
+        check_cancelled(cancelled)
+        arrays = (image, previous, maps.positive, maps.negative, maps.region)
+        with torch.inference_mode():
+            channels = click_channels(*(torch.from_numpy(a)[None, None] for a in arrays))
+            logits = self._predictor(channels[0].to(self._predictor.device), cancelled)
+            probability = torch.sigmoid(logits[0].float()).cpu().numpy()
+        return np.asarray(probability, np.float32)
+
+
+def make_network_engine(model: LoadedClickModel) -> NetworkEngine:
+    """The fastest engine that this machine has for `model`; what was compiled is kept for the next start."""
+    size = model.card.patch[0]
+    eager = TorchPredictor([model.network], model.device, None, False)
+    if model.device.type != "cpu" or not is_available():
+        return NetworkEngine(eager, size)
+    text = json.dumps([[entry.sha256 for entry in model.card.weights], to_json(model.card.network)], sort_keys=True)
+    key = hashlib.sha256(text.encode()).hexdigest()
+    folder = user_folder().parent / "engines"
+    try:
+        compiled = OpenVinoPredictor([model.network], len(CHANNELS), (size,) * 3, key, "f32", folder)
+    except (ConversionError, RuntimeError) as error:
+        _log.warning("Eager torch computes: %s", error)
+        return NetworkEngine(eager, size)
+    return NetworkEngine(compiled, size)

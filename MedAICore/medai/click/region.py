@@ -1,0 +1,152 @@
+"""From prompts to a mask: choose the cube, zoom out while the object is cut off by it, and bring the result back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.ndimage
+
+from medai.click.engine import ClickEngine
+from medai.click.grid import Doubles, Floats, Grid
+from medai.click.prompts import Placed, PromptMaps, draw
+from medai.image import Array, Box, Image
+from medai.progress import CancelCheck
+
+_FIRST_MM_PER_VOXEL = 1.0  # of the first look at a click, in the image's in-plane voxels
+_MARGIN = 1.6  # side of the cube over the largest extent of mask and prompts
+_SMALLEST_VOXELS = 20  # the cube's smallest side, in voxels of the finest axis
+_ZOOM = 1.8
+_MOST_ZOOMS = 5
+_SHELL = 2  # grid voxels at the cube's border in which no object may lie
+_SHELL_VOXELS = 6
+PERCENTILES = (1.0, 99.0)
+
+
+@dataclass(frozen=True, eq=False)
+class RegionResult:
+    """The new mask (k, j, i), 0 or 1, of the voxels in `box`; outside nothing changes."""
+
+    box: Box
+    mask: npt.NDArray[np.uint8]
+    seconds: dict[str, float]
+
+
+def segment_region(
+    voxels: Array,
+    image: Image,
+    mask: npt.NDArray[np.uint8],
+    prompts: Sequence[Placed],
+    engine: ClickEngine,
+    cancelled: CancelCheck,
+) -> RegionResult:
+    """Segment around all `prompts` and the `mask` so far; `voxels` (k, j, i) are the image's."""
+    started_s = time.perf_counter()
+    grid = first_grid(image, mask, prompts, engine.size)
+    for _ in range(_MOST_ZOOMS):
+        picture, values, maps = _predict(voxels, mask, prompts, grid, engine, cancelled)
+        if grid.covers_image() or engine.complete(picture, values, _cut_off(values, grid)):
+            break
+        grid = _wider(grid, image)
+    network_s = time.perf_counter() - started_s
+    box = grid.box()
+    new = (grid.restore(_connected(values, maps), box) > 0.5).astype(np.uint8)
+    _obey(new, box, prompts)
+    return RegionResult(box, new, {"zooms": network_s})
+
+
+def normalised(values: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
+    """Intensities on a grid scaled so that the 1st and 99th percentile of those in the image become 0 and 1."""
+    low, high = np.percentile(values[inside], PERCENTILES)
+    scaled: Floats = np.clip((values - low) / max(high - low, 1e-6), -0.5, 1.5).astype(np.float32)
+    return scaled
+
+
+def first_grid(image: Image, mask: npt.NDArray[np.uint8], prompts: Sequence[Placed], size: int) -> Grid:
+    """The first cube: around mask and prompts with a margin, or of a usual size around a first click."""
+    spacing = np.asarray(image.spacing_mm)
+    low = np.min([p.low for p in prompts], axis=0)
+    high = np.max([p.high for p in prompts], axis=0)
+    extent = _mask_extent(mask, image)
+    if extent is not None:
+        low, high = np.minimum(low, extent[0]), np.maximum(high, extent[1])
+    center = (low + high) / 2
+    longest_mm = float(((high - low + 1) * spacing).max())
+    drawn = any(p.kind in ("box", "lasso") and p.positive for p in prompts)
+    side_mm = max(_MARGIN * longest_mm, _SMALLEST_VOXELS * float(spacing.min()))
+    if extent is None and not drawn:
+        # Nothing is known of the object's size yet.
+        side_mm = max(side_mm, size * _FIRST_MM_PER_VOXEL * float(np.sort(spacing)[1]))
+    return _grid(image, center, side_mm / size, size)
+
+
+def _grid(image: Image, center: Doubles, voxel_mm: float, size: int) -> Grid:
+    k, j, i = (float(c) for c in center)
+    return Grid((k, j, i), voxel_mm, size, image.shape, image.spacing_mm)
+
+
+def _mask_extent(mask: npt.NDArray[np.uint8], image: Image) -> tuple[Doubles, Doubles] | None:
+    boxes = scipy.ndimage.find_objects(mask, max_label=1)
+    if not boxes or boxes[0] is None:
+        return None
+    return np.array([s.start for s in boxes[0]], float), np.array([s.stop - 1 for s in boxes[0]], float)
+
+
+def _predict(
+    voxels: Array,
+    mask: npt.NDArray[np.uint8],
+    prompts: Sequence[Placed],
+    grid: Grid,
+    engine: ClickEngine,
+    cancelled: CancelCheck,
+) -> tuple[Floats, Floats, PromptMaps]:
+    """The image on the grid, the object there, and the prompts."""
+    inside = grid.inside()
+    picture = normalised(grid.sample(voxels), inside)
+    maps = draw(prompts, grid)
+    previous = grid.sample(mask)
+    values = engine.predict(picture, previous, maps, cancelled)
+    return picture, np.where(maps.allowed & inside, values, np.float32(0)), maps
+
+
+def _cut_off(values: Floats, grid: Grid) -> bool:
+    """Whether the object reaches the cube's border at places that lie in the image."""
+    core = (slice(_SHELL, -_SHELL),) * 3
+    shell = values > 0.5
+    shell[core] = False
+    return int(np.count_nonzero(shell & grid.inside())) > _SHELL_VOXELS
+
+
+def _wider(grid: Grid, image: Image) -> Grid:
+    """A larger cube, but not much larger than the image."""
+    side_mm = grid.voxel_mm * grid.size * _ZOOM
+    whole_mm = float(max(n * s for n, s in zip(image.shape, image.spacing_mm, strict=True))) * 1.05
+    return _grid(image, np.asarray(grid.center), min(side_mm, whole_mm) / grid.size, grid.size)
+
+
+def _connected(values: Floats, maps: PromptMaps) -> Floats:
+    """The pieces of the object that hold a positive prompt; all of it where no piece does."""
+    found = values > 0.5
+    wanted = (maps.positive > 0.4) | (maps.region > 0)
+    if not found.any() or not wanted.any():
+        return values
+    pieces, _ = scipy.ndimage.label(found, np.ones((3, 3, 3)))
+    kept = np.unique(pieces[wanted & found])
+    if len(kept) == 0:
+        return values
+    keep = scipy.ndimage.binary_dilation(np.isin(pieces, kept[kept > 0]))
+    return np.where(keep | ~found, values, np.float32(0)).astype(np.float32)
+
+
+def _obey(new: npt.NDArray[np.uint8], box: Box, prompts: Sequence[Placed]) -> None:
+    """A voxel with a positive point is in the mask, one with a negative point is not; later points win."""
+    start = np.array([side.start for side in box])
+    for prompt in prompts:
+        if prompt.kind not in ("point", "scribble"):
+            continue
+        where = np.round(prompt.points).astype(int) - start
+        where = where[((where >= 0) & (where < new.shape)).all(axis=1)]
+        new[tuple(where.T)] = prompt.positive

@@ -1,0 +1,70 @@
+"""What a click network sees: the image, the mask so far, the prompts, and what the prompts say of the intensities.
+
+The further channels hand a small network what it could only learn with many more weights: ranks of intensities, which
+no change of contrast touches, and how much each voxel is like those that were clicked on.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+CHANNELS = (
+    "image",
+    "rank",
+    "like_positive",
+    "rank_like_positive",
+    "rank_like_negative",
+    "previous",
+    "positive",
+    "negative",
+    "region",
+)
+_QUANTILES = 65
+_WIDTH = 0.08  # of likeness, in units of the normalised image and of ranks (both 0..1)
+_MOST_SAMPLES = 12
+_CLICKED = 0.9  # of a click's ball: its very centre
+
+
+def click_channels(
+    image: torch.Tensor, previous: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor, region: torch.Tensor
+) -> torch.Tensor:
+    """(b, len(CHANNELS), n, n, n) of five (b, 1, n, n, n).
+
+    `image` has its 1st and 99th percentile at 0 and 1, `previous` is the mask so far (0..1), `positive` and `negative`
+    are balls of height 1 at the clicks, `region` is 1 and -1 in positive and negative boxes and lassos.
+    """
+    rank = torch.stack([_ranks(sample) for sample in image])
+    smooth_image, smooth_rank = (functional.avg_pool3d(x, 3, 1, 1, count_include_pad=False) for x in (image, rank))
+    likeness = [
+        _likeness(image, smooth_image, positive),
+        _likeness(rank, smooth_rank, positive),
+        _likeness(rank, smooth_rank, negative),
+    ]
+    return torch.cat((2 * image - 1, 2 * rank - 1, *likeness, previous, positive, negative, region), dim=1)
+
+
+def _ranks(sample: torch.Tensor) -> torch.Tensor:
+    """The part of all voxels that is darker, 0..1, between a few quantiles by interpolation; (1, n, n, n)."""
+    some = sample.flatten()[::5].contiguous()
+    levels = torch.linspace(0, 1, _QUANTILES, device=sample.device, dtype=sample.dtype)
+    edges = torch.quantile(some, levels)
+    upper = torch.searchsorted(edges, sample.contiguous()).clamp_(1, _QUANTILES - 1)
+    low, high = edges[upper - 1], edges[upper]
+    within = ((sample - low) / (high - low).clamp_min(1e-6)).clamp_(0, 1)
+    return (upper - 1 + within) / (_QUANTILES - 1)
+
+
+def _likeness(values: torch.Tensor, smooth: torch.Tensor, prompts: torch.Tensor) -> torch.Tensor:
+    """1 where a voxel is as bright as a place that was clicked on, falling to 0; 0 where there are no clicks."""
+    result = torch.zeros_like(values)
+    for sample in range(len(values)):
+        clicked = smooth[sample][prompts[sample] > _CLICKED]
+        if len(clicked) > _MOST_SAMPLES:
+            clicked = torch.quantile(
+                clicked[:: 1 + len(clicked) // 4096], torch.linspace(0.05, 0.95, _MOST_SAMPLES, device=values.device)
+            )
+        for value in clicked:
+            difference = (values[sample] - value) / _WIDTH
+            torch.maximum(result[sample], torch.exp(-0.5 * difference * difference), out=result[sample])
+    return result
