@@ -29,6 +29,7 @@ from medai.labels import Label, LabelScheme, distinct_color
 from medai.machine import MIB, process_memory_mb, processor_name, system_memory_mb
 from medai.process_identity import ProcessIdentity
 from medai.progress import Progress, check_cancelled
+from medai.worker.classify_operations import classify
 from medai.worker.click_operations import ClickSessions
 from medai.worker.package_files import files_signature, locate, network_memory_mb
 from medai.worker.run import Operation, Run
@@ -123,6 +124,7 @@ OPERATIONS_SERVED: dict[str, Operation] = {
     "device.info": device_info,
     "models.list": models_list,
     "segment": segment,
+    "classify": classify,
     "evaluate": evaluate,
     **ClickSessions().operations(),
 }
