@@ -19,8 +19,13 @@ from medai.config.segment import SegmentConfig
 from medai.image import Roi
 from medai.memory import estimate_mb
 from medai.mrml import OverwritePolicy, create_surfaces
+from MedAICoreLib.volume_hints import volumeHints
 from MedAISegLib.parameters import MedAISegParameterNode
-from MedAISegLib.run import SegmentationRequest, SegmentationRun
+from MedAISegLib.run import Run, SegmentationRequest, SegmentationRun
+from MedAISegLib.sequence_run import SequenceRun, browserOf
+
+# As many volume selectors as the panel has.
+MOST_INPUTS = 4
 
 
 class MedAISegLogic(ScriptedLoadableModuleLogic):
@@ -44,9 +49,9 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
 
             worker = sharedWorker()
         self._worker = worker
-        self._waiting: deque[SegmentationRun] = deque()
-        self._active: SegmentationRun | None = None
-        self.onRunChanged: Callable[[SegmentationRun], None] | None = None
+        self._waiting: deque[Run] = deque()
+        self._active: Run | None = None
+        self.onRunChanged: Callable[[Run], None] | None = None
 
     def getParameterNode(self) -> MedAISegParameterNode:
         """The scene's parameter node of this module."""
@@ -60,21 +65,22 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
         return self._active is not None or bool(self._waiting)
 
     @property
-    def activeRun(self) -> SegmentationRun | None:
+    def activeRun(self) -> Run | None:
         """The run that is computed now."""
         return self._active
 
     @property
-    def waitingRuns(self) -> list[SegmentationRun]:
+    def waitingRuns(self) -> list[Run]:
         """The runs that come after it, first come first."""
         return list(self._waiting)
 
-    def enqueue(self, request: SegmentationRequest) -> SegmentationRun:
+    def enqueue(self, request: SegmentationRequest) -> Run:
         """Put a run at the end of the queue."""
-        runId = uuid.uuid4().hex[:12]
-        run = SegmentationRun(
-            runId, request, slicer.mrmlScene, self._worker.client, self._writeTable, self._onRunChanged
-        )
+        runId, scene, client = uuid.uuid4().hex[:12], slicer.mrmlScene, self._worker.client
+        if request.browserId:
+            run: Run = SequenceRun(runId, request, scene, client, self._onRunChanged)
+        else:
+            run = SegmentationRun(runId, request, scene, client, self._writeTable, self._onRunChanged)
         self._waiting.append(run)
         return run
 
@@ -113,7 +119,7 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
 
         self._worker.client.request("device.info", on_result=onResult)
 
-    def _onRunChanged(self, run: SegmentationRun) -> None:
+    def _onRunChanged(self, run: Run) -> None:
         # The queue moves on first, so that whoever is told sees the state after the end of this run.
         if run.ended and run is self._active:
             self._active = None
@@ -129,22 +135,38 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
         volume = parameters.inputVolume
         if volume is None:
             return _("Choose a volume.")
-        data = volume.GetImageData()
-        if data is None or data.GetNumberOfPoints() == 0:
-            return _("The volume '{name}' has no voxels.").format(name=volume.GetName())
-        if len(card.inputs) > 1:
-            return _("This model needs {count} images ({names}), this panel gives one.").format(
-                count=len(card.inputs), names=", ".join(spec.name for spec in card.inputs)
+        inputs = self.inputVolumes(parameters, card)
+        if len(card.inputs) > MOST_INPUTS:
+            return _("This model needs {count} images, this panel gives {most}: use the command line.").format(
+                count=len(card.inputs), most=MOST_INPUTS
             )
-        if min(data.GetDimensions()) < 2 and card.patch[0] > 1:
-            return _("'{name}' is a single slice, this model needs a 3D image.").format(name=volume.GetName())
+        for spec, node in zip(card.inputs, inputs, strict=True):
+            if node is None:
+                return _("Choose a volume for '{name}'.").format(name=spec.name)
+            data = node.GetImageData()
+            if data is None or data.GetNumberOfPoints() == 0:
+                return _("The volume '{name}' has no voxels.").format(name=node.GetName())
+            if min(data.GetDimensions()) < 2 and card.patch[0] > 1:
+                return _("'{name}' is a single slice, this model needs a 3D image.").format(name=node.GetName())
+        twice = next((node for row, node in enumerate(inputs) if node in inputs[:row]), None)
+        if twice is not None:
+            return _("'{name}' is chosen for two inputs.").format(name=twice.GetName())
+        if len(inputs) > 1 and parameters.allFrames and browserOf(volume) is not None:
+            return _("A model with several inputs segments one frame at a time: untick 'All frames'.")
         return ""
+
+    def inputVolumes(self, parameters: MedAISegParameterNode, card: ModelCard) -> list[Any]:
+        """The chosen volumes, one (or None) for each of the model's inputs."""
+        chosen = (parameters.inputVolume, parameters.input2, parameters.input3, parameters.input4)
+        return list(chosen[: len(card.inputs)])
 
     def requestFromParameters(
         self, parameters: MedAISegParameterNode, card: ModelCard, location: str
     ) -> SegmentationRequest:
         """What the panel's values ask for; the ROI is mapped into the volume's own coordinates."""
         volume = parameters.inputVolume
+        inputs = self.inputVolumes(parameters, card)
+        browser = browserOf(volume) if parameters.allFrames else None
         config = SegmentConfig(
             device=parameters.device or "auto",
             precision=parameters.precision.value,
@@ -152,6 +174,7 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
             roi=roiInVolume(parameters.roi, volume) if parameters.roi else None,
             labels=tuple(parameters.labels.splitlines()),
             keep_largest=parameters.keepLargest,
+            outputs=() if browser is not None else _outputs(parameters),
         )
         return SegmentationRequest(
             volume.GetID(),
@@ -161,6 +184,9 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
             segmentationId=parameters.segmentation.GetID() if parameters.segmentation else "",
             overwrite=OverwritePolicy(parameters.overwrite.value),
             config=config,
+            otherVolumeIds=tuple(node.GetID() for node in inputs[1:]),
+            modalities=tuple(_knownModality(node) for node in inputs),
+            browserId=browser.GetID() if browser is not None else "",
         )
 
     def memoryEstimateMb(self, card: ModelCard, volume: Any) -> float | None:
@@ -200,6 +226,16 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
             table.AddColumn(column)
         table.SetAttribute("MedAI.volume", volume.GetName())
         return str(table.GetID())
+
+
+def _knownModality(volume: Any) -> str:
+    hints = volumeHints(volume)
+    return hints.modality if hints.certain else ""
+
+
+def _outputs(parameters: MedAISegParameterNode) -> tuple[str, ...]:
+    wanted = (("probabilities", parameters.probabilities), ("entropy", parameters.entropy))
+    return tuple(name for name, ticked in wanted if ticked)
 
 
 def _orNan(value: float | None) -> float:

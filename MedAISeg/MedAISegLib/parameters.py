@@ -41,10 +41,14 @@ class MedAISegParameterNode:
     """The panel's values.
 
     modelId: id of the model package. labels: names of the ticked structures, one a line (empty: all).
-    device: auto, cpu, cuda:N or mps.
+    device: auto, cpu, cuda:N or mps. input2 to input4: further inputs of a model that has them. allFrames: where the
+    volume belongs to a sequence, segment all of it.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
+    input2: vtkMRMLScalarVolumeNode
+    input3: vtkMRMLScalarVolumeNode
+    input4: vtkMRMLScalarVolumeNode
     segmentation: vtkMRMLSegmentationNode
     roi: vtkMRMLMarkupsROINode
     modelId: str = ""
@@ -54,3 +58,6 @@ class MedAISegParameterNode:
     mirror: bool = False
     keepLargest: bool = False
     labels: str = ""
+    allFrames: bool = False
+    probabilities: bool = False
+    entropy: bool = False

@@ -1,8 +1,9 @@
-"""One segmentation on its way: voxels out, request, labels back, written into the scene. A slice of work per call."""
+"""What a person asked for, on its way from the nodes to the scene; a slice of work per call."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -10,16 +11,16 @@ from typing import Any
 import numpy as np
 from slicer.i18n import tr as _
 
-from medai.client import ArrayReader, ArrayWriter
-from medai.config.requests import LabelFound, SegmentArgs, SegmentValue
+from medai.config.requests import LabelFound, SegmentValue
 from medai.config.segment import SegmentConfig
 from medai.errors import InputError, MedAIError
 from medai.label_statistics import LabelExtent
 from medai.labels import LabelScheme
-from medai.mrml import OverwritePolicy, image_from_volume, write_segmentation
+from medai.mrml import OverwritePolicy, image_from_volume, write_map, write_segmentation
+from MedAISegLib.exchange import Exchange, ExchangeState
 
-# Shares of the progress bar; the network takes nearly all of the time.
-SENT, COMPUTED, RECEIVED = 0.04, 0.94, 0.98
+# Share of the progress bar before the result is written into the scene.
+RECEIVED = 0.98
 
 
 class RunState(Enum):
@@ -42,7 +43,10 @@ ENDED = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 class SegmentationRequest:
     """What a person asked for, with nodes by ID: a scene may be gone when the result arrives.
 
-    `model`: package folder or file. `segmentationId`: empty for a new segmentation.
+    `model`: package folder or file. `otherVolumeIds`: the model's second and further inputs. `modalities`: what the
+    volumes are known to be, first one first (empty: unknown). `segmentationId`: empty for a new segmentation.
+    `browserId`: of the sequence browser all of whose frames are segmented, with the volume as its proxy; empty for the
+    volume as it is.
     """
 
     volumeId: str
@@ -52,11 +56,27 @@ class SegmentationRequest:
     segmentationId: str = ""
     overwrite: OverwritePolicy = OverwritePolicy.PROTECT
     config: SegmentConfig = field(default_factory=SegmentConfig)
+    otherVolumeIds: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    browserId: str = ""
+
+    @property
+    def volumeIds(self) -> tuple[str, ...]:
+        """All inputs, in the model's order."""
+        return (self.volumeId, *self.otherVolumeIds)
+
+    def modalityOf(self, row: int) -> str:
+        """Modality of the input in this place; empty where it is not known."""
+        return self.modalities[row] if row < len(self.modalities) else ""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run made: the segmentation, the table, the figures per structure, and how it went."""
+    """What a run made: the segmentation, the table, the figures per structure, and how it went.
+
+    `mapIds`: volumes with probabilities and entropy. `frames`: how many images were segmented (1, but for a sequence).
+    `modelLoads`: how often the worker had to load a model for it.
+    """
 
     segmentationId: str
     tableId: str
@@ -66,18 +86,18 @@ class RunResult:
     engine: str
     precision: str
     warnings: tuple[str, ...]
+    mapIds: tuple[str, ...] = ()
+    frames: int = 1
+    modelLoads: int = 0
 
 
-class SegmentationRun:
-    """A state machine that `advance` moves on; it never waits, and copies at most one slab per call.
+class Run:
+    """A state machine that `advance` moves on; it never waits. Its kinds say what is sent and what is written.
 
-    `client`: `medai.client.Client`. `writeTable(scene, volume, segmentation, statistics)` makes the table node and
-    gives its ID. `onChanged(run)` is called at each change.
+    `client`: `medai.client.Client`. `onChanged(run)` is called at each change.
     """
 
-    def __init__(
-        self, runId: str, request: SegmentationRequest, scene: Any, client: Any, writeTable, onChanged
-    ) -> None:
+    def __init__(self, runId: str, request: SegmentationRequest, scene: Any, client: Any, onChanged: Callable) -> None:
         self.runId = runId
         self.request = request
         self.state = RunState.WAITING
@@ -88,14 +108,9 @@ class SegmentationRun:
         self.result: RunResult | None = None
         self._scene = scene
         self._client = client
-        self._writeTable = writeTable
         self._onChanged = onChanged
         self._startedSeconds = 0.0
-        self._writer: ArrayWriter | None = None
-        self._reader: ArrayReader | None = None
-        self._requestId: int | None = None
-        self._value: SegmentValue | None = None
-        self._image: Any = None
+        self._exchange: Exchange | None = None
 
     @property
     def ended(self) -> bool:
@@ -104,88 +119,111 @@ class SegmentationRun:
 
     def advance(self) -> None:
         """Do the next slice of work; what goes wrong ends the run with its error and leaves the scene as it was."""
+        if self.ended:
+            return
         try:
             if self.state is RunState.WAITING:
+                self._startedSeconds = time.monotonic()
                 self._start()
-            elif self.state is RunState.SENDING:
-                self._send()
-            elif self.state is RunState.RECEIVING:
-                self._receive()
             elif self.state is RunState.WRITING:
                 self._write()
+            elif self._exchange is not None:
+                self._exchange.advance()
         except MedAIError as error:
             self._fail(error)
 
     def cancel(self) -> None:
         """End the run; where the worker computes, it is told, and the run ends with its answer (within a second)."""
-        if self.state is RunState.COMPUTING and self._requestId is not None:
-            self._changed(self.state, self.fraction, _("Cancelling"))
-            self._client.cancel(self._requestId)
-        elif not self.ended:
-            self._releaseFiles()
-            self._changed(RunState.CANCELLED, 0.0, "")
+        if self.ended or (self._exchange is not None and self._exchange.cancel()):
+            return
+        self._end(RunState.CANCELLED)
 
     def drop(self) -> None:
         """End the run at once and for good, as its scene is closed."""
-        if self._requestId is not None:
-            self._client.drop(self._requestId)
+        if self._exchange is not None:
+            self._exchange.drop()
         if not self.ended:
-            self._releaseFiles()
-            self._changed(RunState.CANCELLED, 0.0, "")
+            self._end(RunState.CANCELLED)
 
     def _start(self) -> None:
-        self._startedSeconds = time.monotonic()
-        self._image = image_from_volume(self._volume(), copy=False)
-        self._writer = ArrayWriter(
-            self._client.session, self._image.array, self._image.ijk_to_ras, self.request.volumeName
-        )
-        self._changed(RunState.SENDING, 0.0, _("Sending the image"))
-
-    def _send(self) -> None:
-        assert self._writer is not None
-        if not self._writer.step():
-            self._changed(self.state, SENT * self._writer.fraction, self.stage)
-            return
-        reference, self._writer = self._writer.ref, None
-        self._requestId = self._client.request(
-            "segment",
-            SegmentArgs(self.request.model, (reference,), self.request.config),
-            on_progress=self._onProgress,
-            on_result=self._onResult,
-            on_error=self._fail,
-        )
-        self._changed(RunState.COMPUTING, SENT, _("Starting"))
-
-    def _onProgress(self, progress: Any) -> None:
-        self.etaSeconds = progress.eta_s
-        self._changed(self.state, SENT + progress.fraction * (COMPUTED - SENT), progress.stage)
-
-    def _onResult(self, value: SegmentValue) -> None:
-        self._value, self._requestId, self.etaSeconds = value, None, None
-        try:
-            self._reader = ArrayReader(self._client.session, value.label_map)
-        except MedAIError as error:
-            self._fail(error)
-            return
-        self._changed(RunState.RECEIVING, COMPUTED, _("Receiving the labels"))
-
-    def _receive(self) -> None:
-        assert self._reader is not None
-        done = self._reader.step()
-        fraction = COMPUTED + self._reader.fraction * (RECEIVED - COMPUTED)
-        if done:
-            self._changed(RunState.WRITING, RECEIVED, _("Writing the segmentation"))
-        else:
-            self._changed(self.state, fraction, self.stage)
+        raise NotImplementedError
 
     def _write(self) -> None:
-        assert self._reader is not None and self._value is not None
-        labels, value = self._reader.array[0], self._value
+        raise NotImplementedError
+
+    def _send(self, volumes: list[Any]) -> None:
+        """Start the exchange of these volumes with the worker."""
+        modalities = [self.request.modalityOf(row) for row in range(len(volumes))]
+        self._exchange = Exchange(
+            self._client, self.request.model, self.request.config, volumes, modalities, self._onExchange
+        )
+        self._changed(RunState.SENDING, self._overall(0.0), _("Sending the image"))
+
+    def _onExchange(self) -> None:
+        exchange = self._exchange
+        if exchange is None or self.ended:
+            return
+        self.etaSeconds = exchange.etaSeconds
+        if exchange.state is ExchangeState.FAILED:
+            self._fail(exchange.error)
+        elif exchange.state is ExchangeState.DONE:
+            self._changed(RunState.WRITING, self._overall(1.0), _("Writing the segmentation"))
+        else:
+            self._changed(RunState(exchange.state.value), self._overall(exchange.fraction), exchange.stage)
+
+    def _overall(self, fraction: float) -> float:
+        """Share of the run that is done when this share of the exchange is."""
+        return RECEIVED * fraction
+
+    def _node(self, nodeId: str, name: str) -> Any:
+        node = self._scene.GetNodeByID(nodeId)
+        if node is None:
+            raise InputError(
+                _("The volume '{name}' is no longer in the scene.").format(name=name),
+                _("Load it again and press Apply."),
+            )
+        return node
+
+    def _fail(self, error: MedAIError) -> None:
+        if not self.ended:
+            self.error = error
+            self._end(RunState.CANCELLED if error.code == "cancelled" else RunState.FAILED)
+
+    def _end(self, state: RunState) -> None:
+        if self._exchange is not None:
+            self._exchange.release()
+            self._exchange = None
+        self._changed(state, 1.0 if state is RunState.DONE else 0.0, "")
+
+    def _changed(self, state: RunState, fraction: float, stage: str) -> None:
+        self.state, self.fraction, self.stage = state, fraction, stage
+        if state in ENDED:
+            self.etaSeconds = None
+        self._onChanged(self)
+
+
+class SegmentationRun(Run):
+    """Segments the volume as it is now, from one or several inputs.
+
+    `writeTable(scene, volume, segmentation, statistics)` makes the table node and gives its ID.
+    """
+
+    def __init__(
+        self, runId: str, request: SegmentationRequest, scene: Any, client: Any, writeTable, onChanged
+    ) -> None:
+        super().__init__(runId, request, scene, client, onChanged)
+        self._writeTable = writeTable
+
+    def _start(self) -> None:
+        self._send([self._node(nodeId, self.request.volumeName) for nodeId in self.request.volumeIds])
+
+    def _write(self) -> None:
+        exchange, value = self._exchange, self._exchange.value
         volume = self._unchangedVolume()
         segmentation = self._segmentation()
         written = write_segmentation(
             self._scene,
-            labels,
+            exchange.labels,
             LabelScheme(value.labels),
             volume,
             segmentation,
@@ -193,52 +231,47 @@ class SegmentationRun:
             run_id=self.runId,
             model_id=self.request.modelId,
             update_surfaces=False,  # takes seconds: the panel does it where 3D is shown
-            extents=_extents(value.statistics),
+            extents=foundExtents(value.statistics),
         )
         node = self._scene.GetNodeByID(written.segmentation_node_id)
-        self._noteRun(node, value)
-        tableId = self._writeTable(self._scene, volume, node, value.statistics)
+        noteRun(node, self, value)
         self.result = RunResult(
             written.segmentation_node_id,
-            tableId,
+            self._writeTable(self._scene, volume, node, value.statistics),
             value.statistics,
             {**value.seconds, "write_scene": written.seconds},
             time.monotonic() - self._startedSeconds,
             value.engine,
             value.precision,
             (*value.warnings, *written.warnings),
+            self._writeMaps(volume, value),
+            modelLoads=int(value.seconds.get("load_model", 0.0) > 0),
         )
-        self._releaseFiles()
-        self._changed(RunState.DONE, 1.0, "")
+        self._end(RunState.DONE)
 
-    def _noteRun(self, node: Any, value: SegmentValue) -> None:
-        """Say in the node how its segments came about; it is saved with the scene."""
-        details = {
-            "MedAI.run": self.runId,
-            "MedAI.model": f"{value.model.id} {value.model.version}",
-            "MedAI.volume": self.request.volumeName,
-            "MedAI.engine": value.engine,
-            "MedAI.precision": value.precision,
-            "MedAI.device": value.model.device,
-            "MedAI.seconds": f"{sum(value.seconds.values()):.2f}",
-        }
-        for name, text in details.items():
-            node.SetAttribute(name, text)
-
-    def _volume(self) -> Any:
-        volume = self._scene.GetNodeByID(self.request.volumeId)
-        if volume is None:
-            raise InputError(
-                _("The volume '{name}' is no longer in the scene.").format(name=self.request.volumeName),
-                _("Load it again and press Apply."),
+    def _writeMaps(self, volume: Any, value: SegmentValue) -> tuple[str, ...]:
+        names = {label.value: label.name for label in value.labels}
+        ids = []
+        for received in self._exchange.maps:
+            kind = "entropy" if received.value is None else "probability"
+            label = "" if received.value is None else names[received.value]
+            title = _("{volume} entropy") if received.value is None else _("{volume} probability of {label}")
+            node = write_map(
+                self._scene,
+                received.data,
+                volume,
+                title.format(volume=volume.GetName(), label=label),
+                kind=kind,
+                key=f"{self.request.modelId} {kind} {label}".strip(),
             )
-        return volume
+            ids.append(node.GetID())
+        return tuple(ids)
 
     def _unchangedVolume(self) -> Any:
         """The volume, if its grid is still that of the voxels that were sent; a moved parent transform is fine."""
-        volume = self._volume()
-        now = image_from_volume(volume, copy=False)
-        if now.shape != self._image.shape or not np.allclose(now.ijk_to_ras, self._image.ijk_to_ras, atol=1e-6):
+        volume = self._node(self.request.volumeId, self.request.volumeName)
+        now, sent = image_from_volume(volume, copy=False), self._exchange.image
+        if now.shape != sent.shape or not np.allclose(now.ijk_to_ras, sent.ijk_to_ras, atol=1e-6):
             raise InputError(
                 _("The volume '{name}' was moved or resampled while it was segmented.").format(name=volume.GetName()),
                 _("Press Apply again."),
@@ -256,29 +289,23 @@ class SegmentationRun:
             )
         return node
 
-    def _fail(self, error: MedAIError) -> None:
-        if self.ended:
-            return
-        self._requestId = None
-        self._releaseFiles()
-        self.error = error
-        self._changed(RunState.CANCELLED if error.code == "cancelled" else RunState.FAILED, 0.0, "")
 
-    def _releaseFiles(self) -> None:
-        if self._writer is not None:
-            self._writer.abort()
-        if self._reader is not None:
-            self._reader.abort()
-        self._writer = self._reader = self._image = self._value = None
-
-    def _changed(self, state: RunState, fraction: float, stage: str) -> None:
-        self.state, self.fraction, self.stage = state, fraction, stage
-        if state in ENDED:
-            self.etaSeconds = None
-        self._onChanged(self)
+def noteRun(node: Any, run: Run, value: SegmentValue) -> None:
+    """Say in the node how its segments came about; it is saved with the scene."""
+    details = {
+        "MedAI.run": run.runId,
+        "MedAI.model": f"{value.model.id} {value.model.version}",
+        "MedAI.volume": run.request.volumeName,
+        "MedAI.engine": value.engine,
+        "MedAI.precision": value.precision,
+        "MedAI.device": value.model.device,
+        "MedAI.seconds": f"{sum(value.seconds.values()):.2f}",
+    }
+    for name, text in details.items():
+        node.SetAttribute(name, text)
 
 
-def _extents(statistics: tuple[LabelFound, ...]) -> dict[int, LabelExtent]:
+def foundExtents(statistics: tuple[LabelFound, ...]) -> dict[int, LabelExtent]:
     """Boxes and voxel counts that the worker counted, so that Slicer's main thread need not look at every voxel."""
     found = {}
     for entry in statistics:

@@ -22,8 +22,8 @@ from medai.config.messages import (
     arguments_of,
     encode,
 )
-from medai.config.requests import Device, LabelFound, SegmentArgs, SegmentValue, WarmModel
-from medai.errors import MedAIError
+from medai.config.requests import Device, LabelFound, ProbabilityMap, SegmentArgs, SegmentValue, WarmModel
+from medai.errors import InputError, MedAIError
 from medai.image import Image
 from medai.label_statistics import label_extents, label_statistics
 from medai.labels import Label, LabelScheme
@@ -34,25 +34,28 @@ THRESHOLDS = {1: 100, 4: 200}
 MODEL_ID = "selftest-threshold"
 
 
+PAIR_ID = "selftest-pair"
+
+
 def makeTransport() -> InProcessTransport:
-    """A transport whose worker answers `segment` by thresholds at 100 and 200."""
+    """A transport whose worker answers `segment` by thresholds at 100 and 200 of the sum of its inputs."""
     hello = Hello(PROTOCOL_VERSION, medai.__version__, 1, ("segment",), (Device("cpu", "cpu", "self-test"),))
-    return InProcessTransport(_run, encode(hello))
+    return InProcessTransport(_Worker().run, encode(hello))
 
 
-def writeModel(folder: Path) -> Path:
-    """A model package that only this worker understands; gives its folder."""
-    package = folder / MODEL_ID
+def writeModel(folder: Path, modelId: str = MODEL_ID, inputs: tuple[str, ...] = ("MR",)) -> Path:
+    """A model package that only this worker understands, with an input of each of these names; gives its folder."""
+    package = folder / modelId
     package.mkdir(parents=True)
     card = {
         "format": 1,
-        "id": MODEL_ID,
+        "id": modelId,
         "version": "1.0.0",
         "title": "Self-test: bright ball",
         "task": "segment",
         "network": {"name": "unet"},
         "weights": [{"file": "weights.safetensors", "sha256": "0" * 64}],
-        "inputs": [{"name": "MR", "modality": "MR"}],
+        "inputs": [{"name": name, "modality": "MR"} for name in inputs],
         "licence": "Apache-2.0",
         "spacing_mm": [1.0, 1.0, 1.0],
         "patch": [16, 16, 16],
@@ -62,20 +65,71 @@ def writeModel(folder: Path) -> Path:
     return package
 
 
-def _run(
-    request: Request, emit: Callable[[bytes], None], cancelled: Callable[[], bool], session: SessionFolder
-) -> None:
-    arguments: Any = arguments_of(request)
-    try:
-        emit(encode(ProgressEvent(request.id, 0.5, "Thresholding")))
-        value = _segment(arguments, request.id, session)
-        emit(encode(ResultEvent(request.id, to_json(value))))
-    except MedAIError as error:
-        emit(encode(ErrorEvent(error.code, error.message, error.remedy, request.id)))
+class _Worker:
+    """Loads a "model" at its first use only, as the real one does."""
+
+    def __init__(self) -> None:
+        self._loaded: set[str] = set()
+
+    def run(
+        self, request: Request, emit: Callable[[bytes], None], cancelled: Callable[[], bool], session: SessionFolder
+    ) -> None:
+        """Answer one request."""
+        arguments: Any = arguments_of(request)
+        try:
+            emit(encode(ProgressEvent(request.id, 0.5, "Thresholding")))
+            seconds = 0.0 if arguments.model in self._loaded else 0.25
+            self._loaded.add(arguments.model)
+            emit(encode(ResultEvent(request.id, to_json(_segment(arguments, request.id, session, seconds)))))
+        except MedAIError as error:
+            emit(encode(ErrorEvent(error.code, error.message, error.remedy, request.id)))
 
 
-def _segment(arguments: SegmentArgs, requestId: int, session: SessionFolder) -> SegmentValue:
-    image = session.take_image(arguments.images[0])
+def _sum(images: list[Image]) -> Image:
+    """The images added up on the grid of the first one."""
+    total = images[0].channel(0).astype(np.float64)
+    for image in images[1:]:
+        total += _onGrid(image, images[0])
+    return Image(total[None], images[0].ijk_to_ras)
+
+
+def _onGrid(image: Image, target: Image) -> np.ndarray:
+    """Linear interpolation by numpy alone; outside of the image its minimum."""
+    voxels = image.channel(0).astype(np.float64)
+    k, j, i = np.indices(target.shape)
+    places = np.stack([i, j, k, np.ones_like(i)], axis=-1) @ target.ijk_to_ras.T @ np.linalg.inv(image.ijk_to_ras).T
+    kji = places[..., 2::-1]
+    last = np.array(voxels.shape) - 1
+    inside = ((kji >= -1e-6) & (kji <= last + 1e-6)).all(axis=-1)
+    base = np.clip(np.floor(kji).astype(int), 0, np.maximum(last - 1, 0))
+    part = np.clip(kji - base, 0.0, 1.0)
+    found = np.zeros(target.shape)
+    for corner in np.ndindex(2, 2, 2):
+        weight = np.prod(np.where(corner, part, 1.0 - part), axis=-1)
+        index = np.minimum(base + corner, last)
+        found += weight * voxels[index[..., 0], index[..., 1], index[..., 2]]
+    return np.where(inside, found, voxels.min())
+
+
+def _maps(arguments: SegmentArgs, requestId: int, session: SessionFolder, image: Image) -> dict[str, Any]:
+    """A probability of 0.75 where a label is, and an entropy of 0.5 everywhere, where they are asked for."""
+    made: dict[str, Any] = {}
+    if "probabilities" in arguments.config.outputs:
+        made["probabilities"] = tuple(
+            ProbabilityMap(value, session.put_image(f"r{requestId}-p{value}.raw", Image(array, image.ijk_to_ras)))
+            for value, threshold in THRESHOLDS.items()
+            for array in [np.where(image.array > threshold, np.float32(0.75), np.float32(0))]
+        )
+    if "entropy" in arguments.config.outputs:
+        half = Image(np.full(image.array.shape, 0.5, np.float32), image.ijk_to_ras)
+        made["entropy"] = session.put_image(f"r{requestId}-e.raw", half)
+    return made
+
+
+def _segment(arguments: SegmentArgs, requestId: int, session: SessionFolder, loadSeconds: float) -> SegmentValue:
+    image = _sum([session.take_image(reference) for reference in arguments.images])
+    if not np.isfinite(image.array).all():
+        raise InputError("The image has voxels that are not finite.", "Correct it.")
     labels = np.zeros(image.shape, np.uint8)
     for value, threshold in THRESHOLDS.items():
         labels[image.channel(0) > threshold] = value
@@ -97,9 +151,10 @@ def _segment(arguments: SegmentArgs, requestId: int, session: SessionFolder) -> 
         session.put_image(f"r{requestId}-1.raw", label_map),
         SCHEME.labels,
         WarmModel(MODEL_ID, "1.0.0", "cpu", 0.0),
-        {"load_model": 0.0, "inference": 0.0},
+        {"load_model": loadSeconds, "inference": 0.0},
         None,
         "self-test",
         arguments.config.precision,
         tuple(statistics),
+        **_maps(arguments, requestId, session, image),
     )
