@@ -1,4 +1,4 @@
-"""Maps of what a network is sure of (probabilities, entropy) as scalar volumes beside the volume they belong to."""
+"""Maps of what a network is sure of (probabilities, entropy) or looks at (heat) as scalar volumes beside the volume they belong to."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ VOLUME_REFERENCE = "MedAI.volume"
 _COLORS = {
     "probability": ("vtkMRMLColorTableNodeFileViridis.txt", "vtkMRMLColorTableNodeIron"),
     "entropy": ("vtkMRMLColorTableNodeFileInferno.txt", "vtkMRMLColorTableNodeIron"),
+    "heat": ("vtkMRMLColorTableNodeFileInferno.txt", "vtkMRMLColorTableNodeIron"),
 }
-# Below it a map is transparent, so that it can lie over the image.
-_SHOWN_FROM = 0.02
+# Below it a map is transparent, so that it can lie over the image. A heat map is never quite 0 where it says nothing.
+_SHOWN_FROM = {"probability": 0.02, "entropy": 0.02, "heat": 0.3}
 
 
 def new_map_data(shape: tuple[int, int, int]) -> tuple[Any, Array]:
@@ -33,8 +34,8 @@ def new_map_data(shape: tuple[int, int, int]) -> tuple[Any, Array]:
 def write_map(scene: Any, data: Any, volume_node: Any, name: str, *, kind: str, key: str) -> Any:
     """Put a map that lies on the voxels of `volume_node` into the scene, as a scalar volume in a folder beside it.
 
-    `kind`: probability or entropy, values 0 to 1; shown with a window of 0 to 1, transparent where nearly 0. `key`
-    says what the map is of (model and label): a map of the same key and volume is replaced, its node kept.
+    `kind`: probability, entropy or heat (where a classifier looks), values 0 to 1; shown with a window of 0 to 1,
+    transparent where low. `key` says what the map is of (model and label): a map of the same key and volume is replaced, its node kept.
     """
     check_volume(volume_node, scene)
     node = _earlier(scene, volume_node, key)
@@ -68,7 +69,7 @@ def _show(scene: Any, node: Any, kind: str) -> None:
     display.SetAutoWindowLevel(False)
     display.SetWindowLevelMinMax(0.0, 1.0)
     display.SetAutoThreshold(False)
-    display.SetThreshold(_SHOWN_FROM, 1.0)
+    display.SetThreshold(_SHOWN_FROM[kind], 1.0)
     display.SetApplyThreshold(True)
     colors = next(color for color in _COLORS[kind] if scene.GetNodeByID(color) or color == _COLORS[kind][-1])
     display.SetAndObserveColorNodeID(colors)
