@@ -207,7 +207,7 @@ def check(shop: Workshop, built: Built, start: float = 0.0, stop: float = 1.0) -
     folder = built.package_folder(shop.places) if built.folder else None
     # -I would keep Slicer's launcher from telling its Python where its library is (see Commands.isolated).
     flags = shop.commands.isolated if folder else ("-I", "-X", "utf8")
-    script = Path(__file__).with_name("selfcheck.py")
+    script = PACKAGE_ROOT / "medai" / "worker" / "selfcheck.py"
     lock = shop.commands.lock
     modules = [*lock.imports, *(shop.extra_imports if lock.torch else ())]
     command = (str(built.python(shop.places)), *flags, str(script), str(PACKAGE_ROOT), str(folder or ""), *modules)

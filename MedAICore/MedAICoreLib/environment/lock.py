@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medai import __version__
+import medai
 from medai.errors import EnvironmentFailure
 
 # From the source tree and where Slicer installs the module alike: Resources lies beside MedAICoreLib.
@@ -49,7 +49,7 @@ class Lock:
         digest = hashlib.sha256()
         for part in (self.requirements.read_bytes(), self.uv.read_bytes(), self.torch.encode()):
             digest.update(hashlib.sha256(part).digest())
-        return f"{__version__} {self.platform} {digest.hexdigest()[:16]}"
+        return f"{medai.__version__} {self.platform} {digest.hexdigest()[:16]}"
 
     def pins(self) -> dict[str, str]:
         """Version by distribution, torch included."""

@@ -26,6 +26,8 @@ class ChildProcessTransport:
     `python` is the environment's interpreter, `package_root` the folder that holds the package medai (None: this copy).
     `environment` replaces this process' variables; either way `scrubbed` takes out what must not reach the worker.
     `model_budget_mb` is what the worker may keep in loaded models. `script` replaces bootstrap.py in tests.
+    `packages` is a folder with the worker's libraries for an interpreter that lacks them (Slicer's own Python). It is
+    then not started with -I, because Slicer's launcher tells it by PYTHONHOME where its standard library is.
     """
 
     def __init__(
@@ -35,12 +37,14 @@ class ChildProcessTransport:
         environment: Mapping[str, str] | None = None,
         model_budget_mb: float | None = None,
         script: Path | None = None,
+        packages: Path | None = None,
     ) -> None:
         root = Path(__file__).resolve().parents[2] if package_root is None else Path(package_root)
         self._python = Path(python)
         self._script = root / "medai" / "worker" / "bootstrap.py" if script is None else script
         self._environment = environment
         self._model_budget_mb = model_budget_mb
+        self._packages = packages
         self._tree: ProcessTree | None = None
         self._dying: list[ProcessTree] = []
         self._exit: WorkerExit | None = None
@@ -63,7 +67,10 @@ class ChildProcessTransport:
         self._forget()
         self._started += 1
         self._log = session.path / f"worker-{self._started}.log"
-        command = [str(self._python), "-I", "-X", "utf8", str(self._script)]
+        flags, packages = ["-I"], []
+        if self._packages is not None:
+            flags, packages = ["-s", "-P"], ["--packages", str(self._packages)]
+        command = [str(self._python), *flags, "-X", "utf8", str(self._script), *packages]
         command += ["--session", str(session.path), "--parent", str(os.getpid())]
         if self._model_budget_mb is not None:
             command += ["--model-budget-mb", str(self._model_budget_mb)]

@@ -1,7 +1,8 @@
-"""The worker's program: ``python -I -X utf8 bootstrap.py --session FOLDER --parent PID``.
+"""The worker's program: ``python -I -X utf8 bootstrap.py [--packages FOLDER] --session FOLDER --parent PID``.
 
 Started by `medai.client.ChildProcessTransport` in an environment that does not have medai installed: the package is the
-one that this file lies in. The pipes are taken away from fd 0 and 1 before anything is imported that could print.
+one that this file lies in; the libraries are the interpreter's own, or those in FOLDER. The pipes are taken away from
+fd 0 and 1 before anything is imported that could print.
 """
 
 import os
@@ -25,11 +26,15 @@ def main() -> None:
     """Take the pipes, find the package, serve until the client goes away."""
     requests, events = take_over_pipes()
     package_root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--packages"]:
+        sys.path.insert(0, arguments[1])
+        arguments = arguments[2:]
     # First: a medai that is installed in the environment would be of another version than the client's.
     sys.path.insert(0, package_root)
     from medai.worker.server import serve
 
-    serve(requests, events, sys.argv[1:])
+    serve(requests, events, arguments)
 
 
 if __name__ == "__main__":

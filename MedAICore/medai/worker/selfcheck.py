@@ -1,4 +1,4 @@
-"""Run by the environment's interpreter, outside of Slicer: ``python -I selfcheck.py PACKAGE_ROOT FOLDER MODULES...``.
+"""Does an environment work? ``python -I selfcheck.py PACKAGE_ROOT FOLDER MODULES...``, run by its interpreter.
 
 Imports the modules, computes a small convolution on every device whose result is known, and prints what it found as
 one JSON object: {"versions", "devices", "problems", "warnings"}. FOLDER (may be empty) goes first on the path.
