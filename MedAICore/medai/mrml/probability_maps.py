@@ -1,4 +1,4 @@
-"""Maps of what a network is sure of (probabilities, entropy) or looks at (heat) as scalar volumes beside the volume they belong to."""
+"""Maps of what a network is sure of (probabilities, entropy) or looks at (heat): scalar volumes beside their volume."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def write_map(scene: Any, data: Any, volume_node: Any, name: str, *, kind: str, 
     """Put a map that lies on the voxels of `volume_node` into the scene, as a scalar volume in a folder beside it.
 
     `kind`: probability, entropy or heat (where a classifier looks), values 0 to 1; shown with a window of 0 to 1,
-    transparent where low. `key` says what the map is of (model and label): a map of the same key and volume is replaced, its node kept.
+    transparent where low. `key` says what the map is of (model and label): a map of the same key and volume is
+    replaced, its node kept.
     """
     check_volume(volume_node, scene)
     node = _earlier(scene, volume_node, key)
