@@ -23,6 +23,7 @@ from architecture.source_tree import (
 AT_MODULE_LEVEL = {
     "networks": {"torch", "monai"},
     "losses": {"torch", "monai"},
+    "synthesis": {"torch"},
     "augmentation": {"torch", "monai"},
     "training": {"torch", "monai", "safetensors"},
     "inference": {"torch", "monai", "scipy"},
@@ -55,7 +56,7 @@ LIGHT = (
     "progress",
 )
 HEAVY = ("torch", "monai", "SimpleITK", "scipy", "safetensors", "typer", "rich", "openvino", "highdicom", "pydicom")
-TRAINING_CORE = ("networks", "losses", "augmentation", "training")
+TRAINING_CORE = ("networks", "losses", "augmentation", "synthesis", "training")
 
 
 def existing(names: tuple[str, ...]) -> list[str]:

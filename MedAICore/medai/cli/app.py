@@ -9,6 +9,8 @@ from typing import Any
 import typer
 
 from medai import __version__
+from medai.cli.classify import classify
+from medai.cli.click_training import train_click
 from medai.cli.console import EXIT_CANCELLED, EXIT_USAGE, print_error_object
 from medai.cli.evaluate import evaluate
 from medai.cli.info import info
@@ -25,8 +27,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (segment, evaluate, prepare, train, info):
+for _command in (segment, classify, evaluate, prepare, train, info):
     app.command()(_command)
+app.command("train-click")(train_click)
 app.add_typer(models_app, name="models")
 
 # typer exports only some of click's exceptions; the base of BadParameter is the one of every wrong usage.

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from medai.click.grid import Doubles, Floats, Grid
 from medai.config.requests import Prompt
 from medai.errors import InputError
 from medai.image import Image
+from medai.networks.click_channels import CLICK_SIGMA, stamp_ball
 
 MOST_POINTS = 2000
 """Points that one prompt may have; a scribble across a whole head needs some hundreds."""
 MOST_PROMPTS = 1000
-_CLICK_SIGMA = 1.5  # of a click's ball on the grid, in grid voxels
 _SAME_PLACE_VOXELS = 0.5
 
 
@@ -138,7 +139,7 @@ def draw(prompts: Sequence[Placed], grid: Grid) -> PromptMaps:
         if prompt.kind in ("point", "scribble"):
             target = positive if prompt.positive else negative
             centers = grid.to_grid(_dense(prompt.points, grid))
-            stamp(target, centers, max(_CLICK_SIGMA, prompt.radius_mm / grid.voxel_mm / 2))
+            stamp(target, centers, max(CLICK_SIGMA, prompt.radius_mm / grid.voxel_mm / 2))
         elif prompt.kind == "box":
             inside = _in_box(prompt, grid)
             region[inside] = 1.0 if prompt.positive else -1.0
@@ -155,17 +156,10 @@ def draw(prompts: Sequence[Placed], grid: Grid) -> PromptMaps:
 
 
 def stamp(target: Floats, centers: Doubles, sigma: float) -> None:
-    """Draw Gaussian balls of height 1 at `centers` (n, 3) into `target`; where balls meet, the higher value stays."""
-    reach = int(np.ceil(3 * sigma))
-    size = np.array(target.shape)
+    """Draw balls of height 1 at `centers` (n, 3) into `target`, in place."""
+    shared = torch.from_numpy(target)
     for center in np.unique(np.round(centers).astype(int), axis=0):
-        low, high = np.maximum(center - reach, 0), np.minimum(center + reach + 1, size)
-        if (low >= high).any():
-            continue
-        axes = [np.arange(a, b) - c for a, b, c in zip(low, high, center, strict=True)]
-        square = axes[0][:, None, None] ** 2 + axes[1][None, :, None] ** 2 + axes[2][None, None, :] ** 2
-        window = target[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
-        np.maximum(window, np.exp(-square / (2 * sigma**2)), out=window)
+        stamp_ball(shared, center.tolist(), sigma)
 
 
 def _dense(points: Doubles, grid: Grid) -> Doubles:

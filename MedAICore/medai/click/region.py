@@ -14,6 +14,7 @@ from medai.click.engine import ClickEngine
 from medai.click.grid import Doubles, Floats, Grid
 from medai.click.prompts import Placed, PromptMaps, draw
 from medai.image import Array, Box, Image
+from medai.networks.click_channels import LIMITS, PERCENTILES
 from medai.progress import CancelCheck
 
 _FIRST_MM_PER_VOXEL = 1.0  # of the first look at a click, in the image's in-plane voxels
@@ -23,7 +24,6 @@ _ZOOM = 1.8
 _MOST_ZOOMS = 5
 _SHELL = 2  # grid voxels at the cube's border in which no object may lie
 _SHELL_VOXELS = 6
-PERCENTILES = (1.0, 99.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ def segment_region(
 def normalised(values: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
     """Intensities on a grid scaled so that the 1st and 99th percentile of those in the image become 0 and 1."""
     low, high = np.percentile(values[inside], PERCENTILES)
-    scaled: Floats = np.clip((values - low) / max(high - low, 1e-6), -0.5, 1.5).astype(np.float32)
+    scaled: Floats = np.clip((values - low) / max(high - low, 1e-6), *LIMITS).astype(np.float32)
     return scaled
 
 

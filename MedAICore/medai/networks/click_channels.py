@@ -6,6 +6,9 @@ no change of contrast touches, and how much each voxel is like those that were c
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional
 
@@ -20,6 +23,12 @@ CHANNELS = (
     "negative",
     "region",
 )
+CLICK_SIGMA = 1.5
+"""Width of a click's ball, in voxels of the network's grid."""
+PERCENTILES = (1.0, 99.0)
+"""Percentiles of an image's intensities in the cube that become 0 and 1."""
+LIMITS = (-0.5, 1.5)
+"""Where intensities beyond these percentiles are cut."""
 _QUANTILES = 65
 _WIDTH = 0.08  # of likeness, in units of the normalised image and of ranks (both 0..1)
 _MOST_SAMPLES = 12
@@ -42,6 +51,21 @@ def click_channels(
         _likeness(rank, smooth_rank, negative),
     ]
     return torch.cat((2 * image - 1, 2 * rank - 1, *likeness, previous, positive, negative, region), dim=1)
+
+
+def stamp_ball(target: torch.Tensor, center: Sequence[int], sigma: float = CLICK_SIGMA) -> None:
+    """Draw a Gaussian ball of height 1 around a voxel of `target` (n, n, n); the higher value stays."""
+    reach = math.ceil(3 * sigma)
+    low = [max(c - reach, 0) for c in center]
+    high = [min(c + reach + 1, n) for c, n in zip(center, target.shape, strict=True)]
+    if any(a >= b for a, b in zip(low, high, strict=True)):
+        return
+    k, j, i = (
+        (torch.arange(a, b, device=target.device) - c).square() for a, b, c in zip(low, high, center, strict=True)
+    )
+    square = (k[:, None, None] + j[None, :, None] + i[None, None, :]).to(target.dtype)
+    window = target[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    torch.maximum(window, torch.exp(-square / (2 * sigma**2)), out=window)
 
 
 def _ranks(sample: torch.Tensor) -> torch.Tensor:
