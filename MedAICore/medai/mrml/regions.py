@@ -25,6 +25,11 @@ def roi_in_volume(roi_node: Any, volume_node: Any) -> Roi:
     between = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, volume_node.GetParentTransformNode(), between)
     corners = np.array([between.TransformPoint(point) for point in world])
+    return roi_of_corners(corners)
+
+
+def roi_of_corners(corners: Affine) -> Roi:
+    """The box with these corners (8, 3), of which the last axis turns fastest; bent ones give the box around them."""
     sides = [corners[4] - corners[0], corners[2] - corners[0], corners[1] - corners[0]]
     lengths = [float(np.linalg.norm(side)) for side in sides]
     if _is_box(corners, sides, lengths):

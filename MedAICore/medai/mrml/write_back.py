@@ -108,7 +108,7 @@ def write_segmentation(
         check_segmentation(segmentation_node, scene)
     extents = label_extents(labels) if extents is None else extents
     plan = _plan(labels, extents, scheme, volume_node, segmentation_node, policy, model_id, keep)
-    node = segmentation_node or _new_segmentation_node(scene, volume_node, name)
+    node = segmentation_node or new_segmentation_node(scene, volume_node, name)
     was_modifying = node.StartModify()
     try:
         written, cleared = _apply(plan, node, volume_node, policy, run_id, model_id, update_surfaces)
@@ -281,7 +281,8 @@ def _protect(layer: Any, voxels: Array, segmentation: Any, ids: list[str]) -> Ar
     return taken
 
 
-def _new_segmentation_node(scene: Any, volume_node: Any, name: str) -> Any:
+def new_segmentation_node(scene: Any, volume_node: Any, name: str) -> Any:
+    """An empty segmentation beside the volume in the subject hierarchy; its geometry is set by the first write."""
     node = slicer.vtkMRMLSegmentationNode()
     node.SetName(scene.GenerateUniqueName(name or f"{volume_node.GetName()} segmentation"))
     node = scene.AddNode(node)
