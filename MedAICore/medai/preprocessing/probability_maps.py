@@ -10,8 +10,7 @@ import torch
 
 from medai.image import Array
 
-# All classes of one slab are in memory at once; so many bytes of them (one row of the grid at least).
-_SLAB_BYTES = 64 << 20
+PutBlock = Callable[[Array, torch.Tensor], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +22,7 @@ class ProbabilityMaps:
 
     Logits are interpolated first and the softmax is taken of what was interpolated: so the probabilities of a voxel
     come from the very numbers that its label comes from, and the largest of them is always the label's. Interpolated
-    probabilities would not have that property. `after` is called when rows were written (to let pages of a file go).
+    probabilities would not have that property. `after` is called when planes were written (to let pages of a file go).
     """
 
     probabilities: Sequence[Array | None] = ()
@@ -31,15 +30,12 @@ class ProbabilityMaps:
     temperature: float = 1.0
     after: Callable[[], None] | None = None
 
-    def rows_at_once(self, classes: int, plane_voxels: int) -> int:
-        """Rows of `plane_voxels` voxels whose logits of all `classes` may be in memory together."""
-        return max(1, _SLAB_BYTES // max(1, 4 * classes * plane_voxels))
+    def write(self, logits: Sequence[torch.Tensor], best: torch.Tensor, put: PutBlock) -> None:
+        """Write one block: float32 `logits` of each class, which are overwritten, and their maximum, all of one shape.
 
-    def write(self, logits: Sequence[torch.Tensor], best: torch.Tensor, view: Callable[[Array], Array]) -> None:
-        """Write one slab: float32 `logits` of each class, which are overwritten, and their maximum, all of one shape.
-
-        ``view(map)`` is the part of a map where this slab belongs. Maximum first, as a softmax that cannot overflow is
-        computed; the entropy follows from the same sums: H = log s - sum(x exp x) / s with s = sum(exp x).
+        ``put(map, values)`` writes values of that shape to their place in a map. Maximum first, as a softmax that
+        cannot overflow is computed; the entropy follows from the same sums: H = log s - sum(x exp x) / s with
+        s = sum(exp x).
         """
         total = torch.zeros_like(best)
         weighted = torch.zeros_like(best) if self.entropy is not None else None
@@ -52,9 +48,7 @@ class ProbabilityMaps:
             values.copy_(powers)
         for target, values in zip(self.probabilities, logits, strict=True) if self.probabilities else ():
             if target is not None:
-                view(target)[...] = values.div_(total).cpu().numpy()
+                put(target, values.div_(total))
         if self.entropy is not None and weighted is not None:
             nats = total.log().sub_(weighted.div_(total))
-            view(self.entropy)[...] = nats.div_(math.log(max(2, len(logits)))).clamp_(0.0, 1.0).cpu().numpy()
-        if self.after is not None:
-            self.after()
+            put(self.entropy, nats.div_(math.log(max(2, len(logits)))).clamp_(0.0, 1.0))

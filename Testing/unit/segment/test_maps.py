@@ -93,9 +93,9 @@ def test_the_largest_probability_is_the_labels_after_resampling(make_model, sphe
     assert doubt.max() <= 1
 
 
-def test_several_slabs_give_the_same_maps(make_model, sphere_label_map, monkeypatch):
+def test_several_blocks_give_the_same_maps(make_model, sphere_label_map, monkeypatch):
     whole = maps_of(run(SegmentConfig(outputs=BOTH), [noisy(sphere_label_map)], make_model((1.5, 1.5, 1.5))))
-    monkeypatch.setattr("medai.preprocessing.probability_maps._SLAB_BYTES", 1)
+    monkeypatch.setattr("medai.preprocessing.logit_blocks._TILE", 7)
     parts = maps_of(run(SegmentConfig(outputs=BOTH), [noisy(sphere_label_map)], make_model((1.5, 1.5, 1.5))))
     assert np.array_equal(whole[1], parts[1])
     assert all(np.array_equal(whole[0][value], parts[0][value]) for value in (1, 2))
