@@ -12,7 +12,7 @@ from slicer.ScriptedLoadableModule import (
 
 
 class MedAICore(ScriptedLoadableModule):
-    """Registers the sample data; it is in no menu."""
+    """Registers the sample data and the settings page; it is in no menu."""
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
@@ -24,6 +24,7 @@ class MedAICore(ScriptedLoadableModule):
         parent.acknowledgementText = _("Not a medical device: results are for research and have to be checked.")
         parent.hidden = True
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", registerSettings)
 
 
 def registerSampleData():
@@ -31,6 +32,13 @@ def registerSampleData():
     from MedAICoreLib.sample_data import register
 
     register()
+
+
+def registerSettings():
+    """Add MedAI's page to the application's settings."""
+    from MedAICoreLib.settings_page import registerSettingsPage
+
+    registerSettingsPage()
 
 
 class MedAICoreWidget(ScriptedLoadableModuleWidget):

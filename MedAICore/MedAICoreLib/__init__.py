@@ -1,1 +1,1 @@
-"""Slicer-side code that MedAI's modules share: settings, the worker, the model catalogue, the progress text."""
+"""Slicer-side code that MedAI's modules share: settings, environment, worker, model catalogue, progress text."""

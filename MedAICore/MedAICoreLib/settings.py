@@ -7,13 +7,19 @@ import qt
 INTERPRETER_KEY = "MedAI/Interpreter"
 MODEL_FOLDER_KEY = "MedAI/ModelFolder"
 LAST_FOLDER_KEY = "MedAI/LastFolder"
+DEVICE_KEY = "MedAI/Device"
+MODEL_BUDGET_KEY = "MedAI/ModelBudgetMB"
+ENVIRONMENT_FOLDER_KEY = "MedAI/EnvironmentFolder"
+PACKAGE_INDEX_KEY = "MedAI/PackageIndex"
+PYTHON_MIRROR_KEY = "MedAI/PythonMirror"
+GPU_KEY = "MedAI/GPU"
 
 
 class Settings:
     """Reads and writes what a person chose once for all scenes; QSettings gives text back, so all values are text."""
 
     def interpreter(self) -> str:
-        """Path of the Python in which the networks run; empty where none was chosen."""
+        """Path of a Python of the person's own in which the networks run; empty: MedAI's environment."""
         return self._text(INTERPRETER_KEY)
 
     def setInterpreter(self, path: str) -> None:
@@ -47,6 +53,38 @@ class Settings:
         """Where the next file dialog starts."""
         qt.QSettings().setValue(LAST_FOLDER_KEY, path)
 
+    def device(self) -> str:
+        """What computes where a panel says "Automatic": ``auto`` or a device of the worker such as ``cpu``."""
+        return self._text(DEVICE_KEY) or "auto"
+
+    def modelBudgetMb(self) -> "float | None":
+        """Memory that the worker may keep in loaded models; None: it decides."""
+        text = self._text(MODEL_BUDGET_KEY)
+        try:
+            return float(text) or None
+        except ValueError:
+            return None
+
+    def environmentFolder(self) -> str:
+        """Where MedAI's environment lies; empty for the usual place."""
+        return self._text(ENVIRONMENT_FOLDER_KEY)
+
+    def packageIndex(self) -> str:
+        """An index of packages that stands for PyPI (a mirror of an institution); empty for PyPI."""
+        return self._text(PACKAGE_INDEX_KEY)
+
+    def pythonMirror(self) -> str:
+        """A site that stands for the download site of interpreters; empty for the usual one."""
+        return self._text(PYTHON_MIRROR_KEY)
+
+    def wantsGpu(self) -> bool:
+        """Whether torch's build for the GPU is installed where there is a GPU."""
+        return self._text(GPU_KEY).lower() not in ("false", "0")
+
+    def setWantsGpu(self, wanted: bool) -> None:
+        """Choose torch's build at the next installation."""
+        qt.QSettings().setValue(GPU_KEY, "true" if wanted else "false")
+
     def _text(self, key: str) -> str:
         value = qt.QSettings().value(key, "")
-        return str(value) if value else ""
+        return "" if value is None else str(value)

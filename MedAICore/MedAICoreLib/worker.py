@@ -6,11 +6,12 @@ from typing import Any
 import slicer
 
 from medai.client import ChildProcessTransport, Client
+from MedAICoreLib.environment_setup import workerInterpreter
 from MedAICoreLib.settings import Settings
 
 
 class WorkerHandle:
-    """Owns the client: makes it at the first use, with the interpreter of the settings, and ends it with Slicer.
+    """Owns the client: makes it at the first use, in MedAI's environment or the chosen one, and ends it with Slicer.
 
     `makeTransport` gives the transport of a new client; tests put another one in.
     """
@@ -45,6 +46,17 @@ def sharedWorker() -> WorkerHandle:
     """The worker that all modules use; it ends when Slicer quits."""
     global _shared
     if _shared is None:
-        _shared = WorkerHandle(lambda: ChildProcessTransport(Settings().interpreter()))
+        _shared = WorkerHandle(_makeTransport)
         slicer.app.connect("aboutToQuit()", _shared.close)
     return _shared
+
+
+def closeSharedWorker() -> None:
+    """End the shared worker, if there is one: the environment that it runs in changes."""
+    if _shared is not None:
+        _shared.close()
+
+
+def _makeTransport() -> ChildProcessTransport:
+    python, packages = workerInterpreter()
+    return ChildProcessTransport(python, model_budget_mb=Settings().modelBudgetMb(), packages=packages)

@@ -48,6 +48,7 @@ class Application:
         self._host = host
         self._signals = {text: SlicerSignal() for text in self._SIGNALS}
         self._io = CoreIOManager(host.application)
+        self._settings_dialog: Any = None
         self.applicationName = "Slicer"
         self.applicationVersion = "5.12.3"
         self.majorVersion = 5
@@ -105,6 +106,13 @@ class Application:
 
     def commandOptions(self) -> Any:
         return _CommandOptions()
+
+    def settingsDialog(self) -> Any:
+        """The dialog of the application's settings; it lives as long as the application."""
+        if self._settings_dialog is None:
+            self._settings_dialog = wrapper.class_for("ctkSettingsDialog")()
+            self._settings_dialog.settings = self.userSettings()
+        return self._settings_dialog
 
     def setOverrideCursor(self, cursor: Any) -> None:
         QtWidgets.QApplication.setOverrideCursor(QtCore.Qt.CursorShape(int(cursor)))

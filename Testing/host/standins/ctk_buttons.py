@@ -205,3 +205,46 @@ class ctkSettingsPanel(QtWidgets.QWidget):
         if self._settings is not None:
             self._settings.setValue(key, target.property(name))
         self.settingChanged.emit(key, target.property(name))
+
+    def applySettings(self) -> None:
+        """Every change is written at once."""
+
+
+class ctkSettingsDialog(QtWidgets.QDialog):
+    """The application's settings: pages beside a list of their names."""
+
+    settingChanged = QtCore.Signal(str, "QVariant")
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        layout = QtWidgets.QHBoxLayout(self)
+        self._names = QtWidgets.QListWidget(self)
+        self._names.setMaximumWidth(120)
+        self._pages = QtWidgets.QStackedWidget(self)
+        layout.addWidget(self._names)
+        layout.addWidget(self._pages)
+        self._names.currentRowChanged.connect(self._pages.setCurrentIndex)
+        self._settings: Any = None
+
+    def _get_settings(self) -> Any:
+        return self._settings
+
+    def _set_settings(self, settings: Any) -> None:
+        self._settings = settings
+        for row in range(self._pages.count()):
+            self._page(row).setSettings(settings)
+
+    settings = QtCore.Property("QVariant", _get_settings, _set_settings)
+
+    def _page(self, row: int) -> Any:
+        return self._pages.widget(row).widget()
+
+    def addPanel(self, label: str, panel: Any, *_parent: Any) -> None:
+        self._names.addItem(label)
+        area = QtWidgets.QScrollArea()
+        area.setWidgetResizable(True)
+        area.setWidget(panel)
+        self._pages.addWidget(area)
+        panel.setSettings(self._settings)
+        if self._names.currentRow() < 0:
+            self._names.setCurrentRow(0)
