@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,9 +69,13 @@ def _score(card: ModelCard, hints: VolumeHints) -> tuple[float, str]:
 
 
 def _sharedWords(card: ModelCard, hints: VolumeHints) -> set[str]:
-    text = " ".join([card.title, card.description, *(label.name for label in card.labels)]).casefold()
-    regions = {word for word in hints.words if any(part in text for part in _REGIONS.get(word, ()))}
-    return regions | {word for word in hints.words if len(word) > 3 and word in text}
+    """Words of the volume's name that the model's texts share, by themselves or by what lies in that region."""
+    text = " ".join([card.title, card.description, *(label.name for label in card.labels)])
+    # Plurals count as the word itself.
+    told = {word.removesuffix("s") for word in re.findall(r"[a-z]{3,}", text.casefold())}
+    seen = {word: {part.removesuffix("s") for part in _REGIONS.get(word, ())} for word in hints.words}
+    regions = {word for word, parts in seen.items() if parts & told}
+    return regions | {word for word in hints.words if len(word) > 3 and word.removesuffix("s") in told}
 
 
 def misfits(card: ModelCard, hints: VolumeHints, row: int = 0) -> list[str]:

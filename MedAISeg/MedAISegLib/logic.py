@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -16,9 +15,8 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from medai.config.model_card import ModelCard
 from medai.config.requests import DeviceInfo, LabelFound
 from medai.config.segment import SegmentConfig
-from medai.image import Roi
 from medai.memory import estimate_mb
-from medai.mrml import OverwritePolicy, create_surfaces
+from medai.mrml import OverwritePolicy, roi_in_volume, surface_steps
 from MedAICoreLib.volume_hints import volumeHints
 from MedAISegLib.parameters import MedAISegParameterNode
 from MedAISegLib.run import Run, SegmentationRequest, SegmentationRun
@@ -51,7 +49,9 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
         self._worker = worker
         self._waiting: deque[Run] = deque()
         self._active: Run | None = None
+        self._surfaces: tuple[Any, Iterator[float]] | None = None
         self.onRunChanged: Callable[[Run], None] | None = None
+        self.onSurfaces: Callable[[float], None] | None = None
 
     def getParameterNode(self) -> MedAISegParameterNode:
         """The scene's parameter node of this module."""
@@ -94,7 +94,15 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
             self._active.advance()
             if self._active is not None and self._active.ended:
                 self._active = None
-        return self.busy or (self._worker.started and self._worker.client.busy)
+        if self._surfaces is not None:
+            self._advanceSurfaces()
+        return self.busy or self.makesSurfaces or (self._worker.started and self._worker.client.busy)
+
+    def enqueueSeveral(
+        self, parameters: MedAISegParameterNode, card: ModelCard, location: str, volumes: list[Any]
+    ) -> list[Run]:
+        """Put a run for each of these volumes at the end of the queue, each with a segmentation of its own."""
+        return [self.enqueue(self.requestFromParameters(parameters, card, location, volume)) for volume in volumes]
 
     def cancelActive(self) -> None:
         """Stop the run that is computed; the waiting ones go on."""
@@ -106,7 +114,7 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
         """Stop everything at once; nothing of it reaches the scene any more."""
         runs = [self._active] if self._active is not None else []
         runs += list(self._waiting)
-        self._active = None
+        self._active = self._surfaces = None
         self._waiting.clear()
         for run in runs:
             run.drop()
@@ -161,17 +169,21 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
         return list(chosen[: len(card.inputs)])
 
     def requestFromParameters(
-        self, parameters: MedAISegParameterNode, card: ModelCard, location: str
+        self, parameters: MedAISegParameterNode, card: ModelCard, location: str, volume: Any = None
     ) -> SegmentationRequest:
-        """What the panel's values ask for; the ROI is mapped into the volume's own coordinates."""
-        volume = parameters.inputVolume
-        inputs = self.inputVolumes(parameters, card)
+        """What the panel's values ask for; the ROI is mapped into the volume's own coordinates.
+
+        With `volume`, for that one instead of the chosen one, into a new segmentation.
+        """
+        inputs = [volume] if volume is not None else self.inputVolumes(parameters, card)
+        segmentation = parameters.segmentation if volume is None else None
+        volume = inputs[0]
         browser = browserOf(volume) if parameters.allFrames else None
         config = SegmentConfig(
             device=parameters.device or "auto",
             precision=parameters.precision.value,
             tta=parameters.mirror,
-            roi=roiInVolume(parameters.roi, volume) if parameters.roi else None,
+            roi=roi_in_volume(parameters.roi, volume) if parameters.roi else None,
             labels=tuple(parameters.labels.splitlines()),
             keep_largest=parameters.keepLargest,
             outputs=() if browser is not None else _outputs(parameters),
@@ -181,7 +193,7 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
             volume.GetName(),
             model=location,
             modelId=card.id,
-            segmentationId=parameters.segmentation.GetID() if parameters.segmentation else "",
+            segmentationId=segmentation.GetID() if segmentation else "",
             overwrite=OverwritePolicy(parameters.overwrite.value),
             config=config,
             otherVolumeIds=tuple(node.GetID() for node in inputs[1:]),
@@ -200,12 +212,26 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
     # Results
 
     def showSurfaces(self, segmentation: Any, shown: bool) -> None:
-        """Make the surfaces of all segments and show them in 3D, or hide them."""
-        if shown:
-            create_surfaces(segmentation)
+        """Show the surfaces of all segments in 3D, or hide them; `advance` makes what is missing, one per call."""
+        self._surfaces = (segmentation, surface_steps(segmentation)) if shown else None
         if segmentation.GetDisplayNode() is None:
             segmentation.CreateDefaultDisplayNodes()
         segmentation.GetDisplayNode().SetVisibility3D(shown)
+
+    @property
+    def makesSurfaces(self) -> bool:
+        """Whether surfaces are being made."""
+        return self._surfaces is not None
+
+    def _advanceSurfaces(self) -> None:
+        assert self._surfaces is not None
+        segmentation, steps = self._surfaces
+        self._surfaces = None  # also where a step fails
+        fraction = next(steps, None) if segmentation.GetScene() is not None else None
+        if fraction is not None:
+            self._surfaces = segmentation, steps
+        if self.onSurfaces is not None:
+            self.onSurfaces(1.0 if fraction is None else fraction)
 
     def _writeTable(self, scene: Any, volume: Any, segmentation: Any, statistics: tuple[LabelFound, ...]) -> str:
         """Volume and mean intensity per structure in a table node, one for each segmentation; gives its ID."""
@@ -240,35 +266,3 @@ def _outputs(parameters: MedAISegParameterNode) -> tuple[str, ...]:
 
 def _orNan(value: float | None) -> float:
     return float("nan") if value is None else value
-
-
-def roiInVolume(roiNode: Any, volume: Any) -> Roi:
-    """The ROI of a markups node in the coordinates of the volume (its parent transform taken off), RAS mm.
-
-    Between linear transforms a rotated box stays one; under a warp the box around the eight moved corners is taken.
-    """
-    toWorld = vtk.vtkMatrix4x4()
-    toWorld.DeepCopy(roiNode.GetObjectToWorldMatrix())
-    axes = np.array([[toWorld.GetElement(r, c) for c in range(4)] for r in range(4)])
-    half = np.array(roiNode.GetSize()) / 2
-    signs = np.array([(a, b, c) for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)])
-    world = (np.c_[signs * half, np.ones(8)] @ axes.T)[:, :3]
-    between = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, volume.GetParentTransformNode(), between)
-    corners = np.array([between.TransformPoint(point) for point in world])
-    sides = [corners[4] - corners[0], corners[2] - corners[0], corners[1] - corners[0]]
-    lengths = [float(np.linalg.norm(side)) for side in sides]
-    if _isBox(corners, sides, lengths):
-        unit = np.array([side / length for side, length in zip(sides, lengths, strict=True)]).T
-        return Roi(tuple(corners.mean(axis=0)), tuple(lengths), tuple(unit.reshape(9)))
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    return Roi(tuple((low + high) / 2), tuple(high - low))
-
-
-def _isBox(corners: np.ndarray, sides: list[np.ndarray], lengths: list[float]) -> bool:
-    """Whether the eight corners still span a box with right angles."""
-    if min(lengths) <= 0:
-        return False
-    unit = np.array([side / length for side, length in zip(sides, lengths, strict=True)])
-    far = corners[0] + sides[0] + sides[1] + sides[2]
-    return bool(np.abs(unit @ unit.T - np.eye(3)).max() < 1e-3 and np.abs(far - corners[7]).max() < 1e-2)

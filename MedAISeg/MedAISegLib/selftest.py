@@ -13,11 +13,11 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
 from medai.config.model_card import load_card
 from medai.image import Image
-from medai.mrml import volume_from_image
+from medai.mrml import roi_in_volume, volume_from_image
 from medai.mrml.volumes import volume_matrix
 from MedAICoreLib.worker import WorkerHandle
 from MedAISegLib import standin_worker
-from MedAISegLib.logic import MedAISegLogic, roiInVolume
+from MedAISegLib.logic import MedAISegLogic
 from MedAISegLib.run import RunState
 
 SPACING_IJK = (0.8, 1.1, 2.5)
@@ -133,7 +133,7 @@ class MedAISegTest(ScriptedLoadableModuleTest):
         roi.SetCenter(5, 6, 7)
         between = vtk.vtkGeneralTransform()
         slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, volume.GetParentTransformNode(), between)
-        found = roiInVolume(roi, volume)
+        found = roi_in_volume(roi, volume)
         self.assertTrue(np.allclose(found.center_ras, between.TransformPoint((5, 6, 7)), atol=1e-6))
         self.assertTrue(np.allclose(sorted(found.size_mm), (10, 12, 14), atol=1e-6))
 
@@ -275,7 +275,8 @@ class MedAISegTest(ScriptedLoadableModuleTest):
         node = slicer.vtkMRMLTransformNode
         node.GetTransformBetweenNodes(reference.GetParentTransformNode(), None, toWorld)
         node.GetTransformBetweenNodes(None, volume.GetParentTransformNode(), fromWorld)
-        k, j, i = np.indices(SHAPE_KJI)
+        shape = slicer.util.arrayFromVolume(reference).shape
+        k, j, i = np.indices(shape)
         local = np.stack([i, j, k, np.ones_like(i)], axis=-1).reshape(-1, 4) @ volume_matrix(reference).T
         moved = np.array([fromWorld.TransformPoint(toWorld.TransformPoint(point)) for point in local[:, :3]])
         index = np.c_[moved, np.ones(len(moved))] @ np.linalg.inv(volume_matrix(volume)).T
@@ -288,7 +289,7 @@ class MedAISegTest(ScriptedLoadableModuleTest):
         for corner in np.ndindex(2, 2, 2):
             weight = np.prod(np.where(corner, part, 1 - part), axis=1)
             values += weight * voxels[tuple((base + corner).T)]
-        values = np.where(inside, values, voxels.min()).reshape(1, *SHAPE_KJI).astype(np.float32)
+        values = np.where(inside, values, voxels.min()).reshape(1, *shape).astype(np.float32)
         made = volume_from_image(slicer.mrmlScene, Image(values, volume_matrix(reference)), "resampled")
         made.SetAndObserveTransformNodeID(reference.GetTransformNodeID())
         return made

@@ -12,11 +12,20 @@ from MedAICoreLib.model_selector import ModelSelector
 from MedAICoreLib.progress_text import durationText, progressText
 from MedAICoreLib.reload import forget_packages
 from MedAICoreLib.settings import Settings
+from MedAICoreLib.suggestion_line import SuggestionLine
 from MedAICoreLib.worker import sharedWorker
 from MedAISegLib.logic import MedAISegLogic
 from MedAISegLib.run import RunState
+from MedAISegLib.sequence_run import browserOf
+from MedAISegLib.several_volumes import SeveralVolumes
 
 TICK_MS = 10
+
+
+def inputText(spec) -> str:
+    """How an input of a model is named beside its selector."""
+    name = spec.name if not spec.modality or spec.modality == spec.name else f"{spec.name} ({spec.modality})"
+    return f"{name}:".replace("&", "&&")
 
 
 class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -34,6 +43,7 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._devicesAsked = False
         self._devices = []
         self._shownRun = None
+        self._listing = False
 
     def setup(self) -> None:
         """Build the panel; called once by Slicer."""
@@ -44,6 +54,7 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = MedAISegLogic(worker=sharedWorker())
         self.logic.onRunChanged = self.onRunChanged
+        self.logic.onSurfaces = self.onSurfaces
         self._timer = qt.QTimer()
         self._timer.setInterval(TICK_MS)
         self._timer.connect("timeout()", self.onTick)
@@ -56,9 +67,13 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             onSelected=self.onModelChosen,
             onMessage=self.showText,
         )
+        self.suggestion = SuggestionLine(self.ui.suggestionLabel, self.ui.fitLabel, self.onModelChosen)
+        self.several = SeveralVolumes(self.ui, self.onSegmentSeveral)
         self._connectWidgets()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        for event in (slicer.mrmlScene.NodeAddedEvent, slicer.mrmlScene.NodeRemovedEvent):
+            self.addObserver(slicer.mrmlScene, event, self.onNodesChanged)
         self.ui.interpreterLineEdit.text = self.settings.interpreter()
         self.ui.resultsCollapsibleButton.visible = False
         self.setClickTabVisible(False)
@@ -94,7 +109,7 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The panel goes away: stop what runs, let go of the scene."""
         if self.logic is not None:
             self.logic.cancelAll()
-            self.logic.onRunChanged = None
+            self.logic.onRunChanged = self.logic.onSurfaces = None
             self._timer.stop()
         self.setParameterNode(None)
         self.removeObservers()
@@ -121,8 +136,20 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._shownRun = None
         self.setParameterNode(None)
 
+    def onNodesChanged(self, caller=None, event=None) -> None:
+        """A node came or went: list the volumes anew, once for a burst of them."""
+        if not self._listing and not self.ui.severalCollapsibleButton.collapsed:
+            self._listing = True
+            qt.QTimer.singleShot(0, self.onListVolumes)
+
+    def onListVolumes(self) -> None:
+        """List the volumes of the scene anew."""
+        self._listing = False
+        self.several.refresh()
+
     def onSceneEndClose(self, caller=None, event=None) -> None:
         """Start afresh in the empty scene."""
+        self.several.clear()
         if self.parent.isEntered:
             self.initializeParameterNode()
         self.updateState()
@@ -153,9 +180,25 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.models.select(self._parameterNode.modelId)
         card = self.models.card()
         self.models.showCard(self.logic.memoryEstimateMb(card, self._parameterNode.inputVolume) if card else None)
+        self._showInputs(card)
         self._showLabels()
         self._showDevice()
         self.updateState()
+
+    def _showInputs(self, card) -> None:
+        """As many volume selectors as the model has inputs, named as the model names them; frames of a sequence."""
+        ui, specs = self.ui, card.inputs if card else ()
+        labels = (ui.inputVolumeLabel, ui.input2Label, ui.input3Label, ui.input4Label)
+        selectors = (ui.inputVolumeSelector, ui.input2Selector, ui.input3Selector, ui.input4Selector)
+        for row, (label, selector) in enumerate(zip(labels, selectors, strict=True)):
+            label.text = inputText(specs[row]) if row < len(specs) and len(specs) > 1 else _("&Volume:")
+            label.visible = selector.visible = row == 0 or row < len(specs)
+        inputs = self.logic.inputVolumes(self._parameterNode, card) if card else [self._parameterNode.inputVolume]
+        self.suggestion.show([entry.card for entry in self.models.catalog.entries], card, inputs)
+        browser = browserOf(inputs[0])
+        ui.allFramesCheckBox.visible = browser is not None
+        if browser is not None:
+            ui.allFramesCheckBox.text = _("All {count} frames of the sequence").format(count=browser.GetNumberOfItems())
 
     def onModelChosen(self, modelId) -> None:
         """The person chose a model in the list, or installed one."""
@@ -259,9 +302,26 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._timer.start()
         self.updateState()
 
+    def onSegmentSeveral(self, volumes) -> list:
+        """Put a run for each of the volumes at the end of the queue; gives the runs."""
+        try:
+            model = self.models.current()
+            runs = self.logic.enqueueSeveral(self._parameterNode, model.card, model.location, volumes)
+        except MedAIError as error:
+            self.showError(error)
+            return []
+        self._timer.start()
+        self.updateState()
+        return runs
+
     def onTick(self) -> None:
         """Do a slice of the work that is waiting; the timer stops when there is none."""
-        if not self.logic.advance():
+        try:
+            more = self.logic.advance()
+        except MedAIError as error:
+            self.showError(error)
+            return
+        if not more:
             self._timer.stop()
             self.updateState()
 
@@ -271,8 +331,9 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.progressBar.value = round(1000 * run.fraction)
             self.ui.statusLabel.text = self._runningText(run)
             return
+        ofSeveral = self.several.onRunChanged(run)
         if run.state is RunState.DONE:
-            self._showResult(run)
+            self._showResult(run, keepChoice=ofSeveral)
         elif run.state is RunState.FAILED:
             self.showError(run.error)
         elif run.state is RunState.CANCELLED:
@@ -294,7 +355,7 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Say in the panel what went wrong and what to do."""
         self.showText(_("Failed: {message}").format(message=f"{error.message}\n{error.remedy}".strip()))
 
-    def _showResult(self, run) -> None:
+    def _showResult(self, run, keepChoice=False) -> None:
         self._shownRun = run
         result = run.result
         text = _("{volume}: done in {time} ({engine}, {precision}).").format(
@@ -303,8 +364,10 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             engine=result.engine,
             precision=result.precision,
         )
+        if result.frames > 1:
+            text += " " + _("{frames} frames; the table shows the current one.").format(frames=result.frames)
         self.ui.statusLabel.text = "\n".join([text, *result.warnings])
-        if self._parameterNode and not run.request.segmentationId:
+        if self._parameterNode and not (run.request.segmentationId or keepChoice or result.frames > 1):
             self._parameterNode.segmentation = slicer.mrmlScene.GetNodeByID(result.segmentationId)
         table = self.ui.resultsTable
         table.setColumnCount(3)
@@ -322,12 +385,16 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onShow3D(self, shown) -> None:
         """Make the surfaces, or hide them."""
         segmentation = self._resultSegmentation()
-        if segmentation is None:
-            return
-        try:
+        if segmentation is not None:
             self.logic.showSurfaces(segmentation, bool(shown))
-        except MedAIError as error:
-            self.showError(error)
+            self._timer.start()
+
+    def onSurfaces(self, fraction) -> None:
+        """Surfaces are being made: the button says how far it is."""
+        done = fraction >= 1.0
+        self.ui.show3DButton.text = (
+            _("Show 3D") if done else _("Show 3D ({percent} %)").format(percent=int(100 * fraction))
+        )
 
     def onOpenEditor(self, checked=False) -> None:
         """Go on by hand in the Segment Editor, on the same segmentation and volume."""
@@ -388,6 +455,8 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not busy:
             self.ui.progressBar.value = 0
         self.ui.resultsCollapsibleButton.visible = self._resultSegmentation() is not None
+        card = self.models.card()
+        self.several.setModel(card, card is not None and not self.settings.interpreterProblem())
 
     def _applyToolTip(self, busy, step) -> str:
         if busy:

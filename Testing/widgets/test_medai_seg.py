@@ -214,6 +214,8 @@ def test_surfaces_are_made_on_the_button(panel):
     panel.widget.onModelChosen("balls")
     segmentation = panel.run(panel.add_phantom())
     panel.ui.show3DButton.click()
+    panel.wait(lambda: not panel.widget.logic.makesSurfaces)
+    assert panel.ui.show3DButton.text == "Show 3D"
     assert segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
     assert segmentation.GetDisplayNode().GetVisibility3D()
     panel.ui.show3DButton.click()
