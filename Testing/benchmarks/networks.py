@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from medai.config.model_card import InputSpec, LabelSpec, ModelCard, NetworkSpec
 from medai.labels import distinct_color
 from medai.models import UNWRITTEN_WEIGHTS, write_package
 from medai.networks import build_network
+
+_log = logging.getLogger(__name__)
 
 PLAIN_CHANNELS = (8, 16, 32, 64, 128)
 """Five stages, two convolutions each, 1.4 million weights: nnU-Net's plain network, an eighth as wide at each stage."""
@@ -72,37 +76,50 @@ def untrained(
     return path
 
 
-def train_tissues(folder: str, patch: list[int], channels: list[int], steps: int, crop: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Phase:
+    """A part of a training: `steps` on `batch` crops of `crop` voxels per side."""
+
+    steps: int
+    crop: int
+    batch: int
+
+
+def train_tissues(folder: str, patch: list[int], channels: list[int], phases: list[list[int]]) -> dict[str, Any]:
     """Train the five-class network on the MNI152 head with random lesions, bias and noise; write it as a package.
 
-    Each step draws two crops of `crop` voxels per side out of heads that change every `_STEPS_PER_HEAD` steps.
+    `phases` are steps, crop and batch of one phase after the other: small crops teach tissues quickly, crops of the
+    patch's size the instance norms and borders that the sliding window will meet. The heads change every
+    `_STEPS_PER_HEAD` steps.
     """
     from medai.losses import dice_and_cross_entropy
 
     started = time.perf_counter()
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
+    plan = [phase for phase in (Phase(*p) for p in phases) for _ in range(phase.steps)]
     network_arguments = arguments(len(volumes.TISSUES) + 1, tuple(channels))
-    network = build_network("unet", network_arguments).train()
+    network = build_network("unet", network_arguments).train().to(memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=len(plan))
     criterion = dice_and_cross_entropy()
     losses: list[float] = []
     image, labels = torch.empty(0), torch.empty(0)
-    for step in range(steps):
+    for step, phase in enumerate(plan):
         if step % _STEPS_PER_HEAD == 0:
             drawn = volumes.head(seed=100 + step)
             image, labels = torch.from_numpy(drawn[0]), torch.from_numpy(drawn[1])
-        parts = [_crop(image, labels, crop, generator) for _ in range(2)]
+        parts = [_crop(image, labels, phase.crop, generator) for _ in range(phase.batch)]
         batch = torch.stack([p[0] for p in parts])[:, None]
         target = torch.stack([p[1] for p in parts])[:, None].long()
-        loss = criterion(network(batch), target)
+        loss = criterion(network(batch.to(memory_format=torch.channels_last_3d)), target)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 12.0)
         optimiser.step()
         schedule.step()
         losses.append(loss.item())
+        _log.info("step %d of %d: loss %.4f", step + 1, len(plan), losses[-1])
     made = card(
         "benchmark-tissues",
         network_arguments,
@@ -112,8 +129,8 @@ def train_tissues(folder: str, patch: list[int], channels: list[int], steps: int
     )
     path = Path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_package(path, made, [network.state_dict()], dtype="float32")
-    return {"steps": steps, "seconds": time.perf_counter() - started, "loss": sum(losses[-10:]) / len(losses[-10:])}
+    write_package(path, made, [network.state_dict()])
+    return {"steps": len(plan), "seconds": time.perf_counter() - started, "loss": sum(losses[-10:]) / len(losses[-10:])}
 
 
 def _crop(

@@ -25,7 +25,10 @@ class Predictor(Protocol):
         """Where the tiles are wanted and the logits are."""
 
     def __call__(self, tile: torch.Tensor, cancelled: CancelCheck = never_cancelled) -> torch.Tensor:
-        """Logits (n, k, j, i), float32, of one tile (c, k, j, i). Raises Cancelled within a second of a request."""
+        """Logits (n, k, j, i), float32, of one tile (c, k, j, i). Raises Cancelled within a second of a request.
+
+        They may lie in memory that the next call overwrites: use them at once, or copy them.
+        """
 
 
 class TorchPredictor:
@@ -102,10 +105,11 @@ class MirroredPredictor:
         self.device = predictor.device
         self._flips = [flip for n in range(len(axes) + 1) for flip in combinations([a + 1 for a in axes], n)]
 
+    @torch.inference_mode()
     def __call__(self, tile: torch.Tensor, cancelled: CancelCheck = never_cancelled) -> torch.Tensor:
         """Logits (n, k, j, i), float32, of one tile (c, k, j, i)."""
-        total = self._predictor(tile, cancelled)
+        total = self._predictor(tile, cancelled).clone()
         for flip in self._flips[1:]:
             check_cancelled(cancelled)
-            total = total + self._predictor(tile.flip(flip), cancelled).flip(flip)
-        return total / len(self._flips)
+            total.add_(self._predictor(tile.flip(flip), cancelled).flip(flip))
+        return total.div_(len(self._flips))

@@ -1,29 +1,33 @@
 """Sliding window whose memory does not grow with classes times volume.
 
-The window's tiles are walked plane by plane along one axis. Only the slab that the current tiles reach is held; planes
-that no later tile touches are finished, handed on, and forgotten. Blending is the Gaussian weighting of MONAI's
-`sliding_window_inference`, whose result this equals up to the order of float32 additions.
+The window's tiles are walked plane by plane along one axis, row by row along a second. Only what the tiles so far and
+the tiles to come both reach is held; what no later tile touches is finished, handed on, and forgotten. Blending is the
+Gaussian weighting of MONAI's `sliding_window_inference`, whose result this equals up to the order of float32 additions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from medai.image import Array
+from medai.inference.blending import Blending, BlockSink
 from medai.inference.predictor import Predictor
-from medai.inference.tiles import Shape, TileGrid, importance
+from medai.inference.tiles import Shape, TileGrid
 from medai.progress import CancelCheck, check_cancelled, never_cancelled
 
 PlaneSink = Callable[[torch.Tensor], None]
 FractionCallback = Callable[[float], None]
 
-# Finished planes are handed on a few at a time, so that what the receiver copies stays small.
+# Finished planes are handed on a few at a time, so that these copies, and the receiver's, stay small.
 _PLANES_AT_ONCE = 8
+_BYTES_AT_ONCE = 16e6
 
 
 def _ignore(fraction: float) -> None:
@@ -35,13 +39,16 @@ class SlidingWindow:
     """Runs `predictor` over tiles of `patch` (k, j, i) that overlap by the part `overlap` (0..<1) of a tile.
 
     Volumes smaller than a patch are padded with zeros on both sides. The order of tiles and additions is fixed: equal
-    input gives equal output on one device. `accumulate_on`: where the slab lies (default: the predictor's device).
+    input gives equal output on one device. `accumulate_on`: where the sums lie (default: the predictor's device).
+    `relative`: the logits are handed on minus the first class's, which changes no label and no probability and saves
+    the first class's memory.
     """
 
     predictor: Predictor
     patch: Shape
     overlap: float = 0.5
     accumulate_on: torch.device | None = None
+    relative: bool = False
 
     def grid(self, shape: tuple[int, ...]) -> TileGrid:
         """The tiles for a volume of `shape` (k, j, i)."""
@@ -65,25 +72,52 @@ class SlidingWindow:
         Each call gets (n, m, a, b): m finished planes, and the other two axes of the volume in ascending order. The
         tensor is only valid during the call. Raises Cancelled.
         """
+        self._run(array, axis, lambda inside: _WholePlanes(inside, planes), progress, cancelled)
+
+    def stream_blocks(
+        self,
+        array: npt.NDArray[np.float32],
+        blocks: BlockSink,
+        axis: int | None = None,
+        progress: FractionCallback = _ignore,
+        cancelled: CancelCheck = never_cancelled,
+    ) -> None:
+        """As `stream`, but hand on part of the rows of a few planes as soon as they are finished.
+
+        Each call gets (n, m, r, b) and the indices of its first plane along `axis` and of its first row along the first
+        of the other two axes. Planes ascend, and the rows of a plane ascend. Less is held than for whole planes: of the
+        finished ones one row of tiles in place of all. The tensor is only valid during the call. Raises Cancelled.
+        """
+        self._run(array, axis, lambda inside: _Blocks(inside, blocks), progress, cancelled)
+
+    def _run(
+        self,
+        array: npt.NDArray[np.float32],
+        axis: int | None,
+        receiver: Callable[[_Inside], _Receiver],
+        progress: FractionCallback,
+        cancelled: CancelCheck,
+    ) -> None:
         axis = self.axis(array.shape[1:]) if axis is None else axis
         order = (axis, *(a for a in range(3) if a != axis))
         grid = self.grid(array.shape[1:]).permuted((order[0], order[1], order[2]))
         volume = _padded(array.transpose(0, *(a + 1 for a in order)), grid.size)
-        inside = _inside(array, order, grid.size)
         back = tuple(order.index(a) + 1 for a in range(3))  # from streaming order to (k, j, i), of (c, ...)
-        slab = _Slab(grid, inside, self.accumulate_on or self.predictor.device)
+        finished = receiver(_Inside.of(array, order, grid.size, self.relative))
+        device = self.accumulate_on or self.predictor.device
+        blending = Blending(grid, device, finished.take, self.relative)
+        depth, height, width = grid.tile
         done = 0
-        for start in grid.starts[0]:
-            slab.advance(start, planes)
-            for j, i in grid.cross_section():
+        for plane, row in product(grid.starts[0], grid.starts[1]):
+            for column in grid.starts[2]:
                 check_cancelled(cancelled)
-                tile = volume[:, start : start + grid.tile[0], j : j + grid.tile[1], i : i + grid.tile[2]]
+                tile = volume[:, plane : plane + depth, row : row + height, column : column + width]
                 natural = torch.from_numpy(np.ascontiguousarray(tile.transpose(0, *back)))
                 logits = self.predictor(natural, cancelled)
-                slab.add(logits.permute(0, *(a + 1 for a in order)), j, i)
+                blending.add(logits.permute(0, *(a + 1 for a in order)), plane, row, column)
                 done += 1
                 progress(done / len(grid))
-        slab.advance(grid.size[0], planes)
+            blending.finish(plane, row)
 
     def logits(
         self,
@@ -97,54 +131,93 @@ class SlidingWindow:
         return torch.cat(parts, dim=1)
 
 
-class _Slab:
-    """Weighted sums of logits of the planes that tiles at the current position reach."""
+@dataclass(frozen=True)
+class _Inside:
+    """The part of the padded volume that is the volume, in streaming order; `relative` as in the window."""
 
-    def __init__(self, grid: TileGrid, inside: tuple[slice, slice, slice], device: torch.device) -> None:
-        self._grid = grid
-        self._inside = inside  # the part of the padded volume that is the volume
-        self._device = device
-        self._importance = importance(grid.tile).to(device)
-        shape = (grid.tile[0], grid.size[1], grid.size[2])
-        self._weights = torch.zeros(shape, device=device)
-        self._sums: torch.Tensor | None = None
-        self._start = 0
+    planes: slice
+    rows: slice
+    columns: slice
+    relative: bool
 
-    def add(self, logits: torch.Tensor, j: int, i: int) -> None:
-        """Blend the logits (n, *tile) of the tile at (j, i) of the current position."""
-        if self._sums is None:  # the number of classes is known only now
-            self._sums = torch.zeros((logits.shape[0], *self._weights.shape), device=self._device)
-        _, height, width = self._grid.tile
-        region = (slice(None), slice(j, j + height), slice(i, i + width))
-        logits = logits.to(self._device)
-        for total, values in zip(self._sums, logits, strict=True):
-            total[region].addcmul_(values, self._importance)
-        self._weights[region] += self._importance
+    @classmethod
+    def of(cls, array: Array, order: tuple[int, ...], size: Shape, relative: bool) -> _Inside:
+        slices = []
+        for axis, want in zip(order, size, strict=True):
+            have = array.shape[axis + 1]
+            first = (want - have) // 2
+            slices.append(slice(first, first + have))
+        return cls(slices[0], slices[1], slices[2], relative)
 
-    def advance(self, start: int, planes: PlaneSink) -> None:
-        """Go to the position `start`: hand on the planes before it, make room for those after."""
-        count = start - self._start
-        if self._sums is None or count == 0:
+    def pieces(self, sums: torch.Tensor, plane: int, rows: int) -> Iterator[tuple[slice, int]]:
+        """Which planes of a block whose first plane is `plane` to hand on at a time, and the volume's plane they are.
+
+        `rows` is how many rows are handed on with them.
+        """
+        low, high = max(self.planes.start - plane, 0), min(self.planes.stop - plane, sums.shape[1])
+        classes = sums.shape[0] + self.relative
+        fit = int(_BYTES_AT_ONCE / (classes * max(rows, 1) * sums.shape[3] * sums.element_size()))
+        step = min(max(fit, 1), _PLANES_AT_ONCE)
+        for start in range(low, high, step):
+            yield slice(start, min(start + step, high)), plane + start - self.planes.start
+
+    def cut(self, sums: torch.Tensor, planes: slice, row: int) -> torch.Tensor:
+        """These planes of a block whose first row is `row`, without what lies outside of the volume's rows, columns."""
+        rows = slice(max(self.rows.start - row, 0), max(min(self.rows.stop - row, sums.shape[2]), 0))
+        return sums[:, planes, rows, self.columns]
+
+    def joined(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        """Parts with ascending rows as one tensor, with the zeros of the first class where the sums leave it out."""
+        if not self.relative:
+            return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+        classes, planes, _, columns = parts[0].shape
+        whole = parts[0].new_empty((classes + 1, planes, sum(p.shape[2] for p in parts), columns))
+        whole[0] = 0.0
+        row = 0
+        for part in parts:
+            whole[1:, :, row : row + part.shape[2]] = part
+            row += part.shape[2]
+        return whole
+
+
+class _Receiver(Protocol):
+    """Takes the finished cells of a `Blending`."""
+
+    def take(self, sums: torch.Tensor, plane: int, row: int) -> None: ...
+
+
+class _Blocks:
+    """Hands every cell on at once."""
+
+    def __init__(self, inside: _Inside, blocks: BlockSink) -> None:
+        self._inside = inside
+        self._blocks = blocks
+
+    def take(self, sums: torch.Tensor, plane: int, row: int) -> None:
+        for planes, first in self._inside.pieces(sums, plane, sums.shape[2]):
+            part = self._inside.cut(sums, planes, row)
+            if part.shape[2]:
+                self._blocks(self._inside.joined([part]), first, max(row - self._inside.rows.start, 0))
+
+
+class _WholePlanes:
+    """Keeps cells until the last rows of their planes have come."""
+
+    def __init__(self, inside: _Inside, planes: PlaneSink) -> None:
+        self._inside = inside
+        self._planes = planes
+        self._waiting: dict[int, list[tuple[torch.Tensor, int]]] = {}
+
+    def take(self, sums: torch.Tensor, plane: int, row: int) -> None:
+        waiting = self._waiting.setdefault(plane, [])
+        waiting.append((sums, row))
+        if row + sums.shape[2] < self._inside.rows.stop:
             return
-        depth = self._weights.shape[0]
-        self._hand_on(min(count, depth), planes)
-        keep = depth - count
-        for total in (*self._sums, self._weights):
-            # Forward in order and in pieces no larger than the shift: source and target of a piece never overlap.
-            for first in range(0, max(keep, 0), count):
-                last = min(first + count, keep)
-                total[first:last] = total[first + count : last + count]
-            total[max(keep, 0) :] = 0
-        self._start = start
-
-    def _hand_on(self, count: int, planes: PlaneSink) -> None:
-        assert self._sums is not None
-        first, last = self._inside[0].start - self._start, self._inside[0].stop - self._start
-        first, last = max(first, 0), min(last, count)
-        for low in range(first, last, _PLANES_AT_ONCE):
-            part = slice(low, min(low + _PLANES_AT_ONCE, last))
-            finished = self._sums[:, part, self._inside[1], self._inside[2]]
-            planes(finished.div_(self._weights[part, self._inside[1], self._inside[2]]))
+        del self._waiting[plane]
+        rows = self._inside.rows.stop - self._inside.rows.start
+        for planes, _ in self._inside.pieces(sums, plane, rows):
+            parts = [self._inside.cut(cell, planes, first) for cell, first in waiting]
+            self._planes(self._inside.joined([part for part in parts if part.shape[2]]))
 
 
 def _padded(array: Array, size: Shape) -> Array:
@@ -153,12 +226,3 @@ def _padded(array: Array, size: Shape) -> Array:
     if not any(missing):
         return array
     return np.pad(array, [(0, 0), *((m // 2, m - m // 2) for m in missing)])
-
-
-def _inside(array: Array, order: tuple[int, ...], size: Shape) -> tuple[slice, slice, slice]:
-    slices = []
-    for axis, want in zip(order, size, strict=True):
-        have = array.shape[axis + 1]
-        first = (want - have) // 2
-        slices.append(slice(first, first + have))
-    return slices[0], slices[1], slices[2]

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import logging
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ from medai.models import user_folder
 from medai.segment.loading import LoadedModel
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from medai.inference.degradation import Attempt
 
 _log = logging.getLogger(__name__)
@@ -62,14 +65,21 @@ def _plain_predictor(
     exact: Predictor = eager
     if is_available():
         tiles = len(SlidingWindow(eager, attempt.patch, overlap).grid(shape)) * mirrorings * len(networks)
-        if tiles * flops_per_tile(networks[0], tile) >= WORTHWHILE_FLOPS:
+        if _is_worthwhile(networks[0], tile, tiles):
             exact = _by_openvino(attempt, config, model, "f32") or eager
     if attempt.dtype is None or half_precision(attempt.device) is None:
         return exact
     fast: Predictor | None = None
-    if isinstance(exact, OpenVinoPredictor):
+    if exact is not eager:
         fast = _by_openvino(attempt, config, model, "bf16")
     return GatedPredictor(fast or TorchPredictor(networks, attempt.device, attempt.dtype, model.planar), exact)
+
+
+def _is_worthwhile(network: nn.Module, tile: tuple[int, ...], tiles: int) -> bool:
+    """Whether computing `tiles` tiles eagerly would take longer than OpenVINO's start."""
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    most = tiles * 2 * weights * math.prod(tile[2:])  # if every weight were used at every voxel
+    return most >= WORTHWHILE_FLOPS and tiles * flops_per_tile(network, tile) >= WORTHWHILE_FLOPS
 
 
 def _by_openvino(attempt: Attempt, config: SegmentConfig, model: LoadedModel, arithmetic: str) -> Predictor | None:

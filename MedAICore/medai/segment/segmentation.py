@@ -20,7 +20,7 @@ from medai.machine import system_memory_mb
 from medai.memory import estimate_mb
 from medai.preprocessing import LabelWriter, Prepared
 from medai.progress import CancelCheck, ProgressCallback, Stage, check_cancelled, never_cancelled, no_progress
-from medai.segment.channels import combine_channels
+from medai.segment.channels import check_not_constant, combine_channels
 from medai.segment.loading import LoadedModel
 from medai.segment.map_files import MapPlace, MapSet
 from medai.segment.postprocessing import clear_outside, context_box, keep_largest_components
@@ -88,6 +88,7 @@ def run(
     started_s = time.perf_counter()
     stage = Stage(progress, "Preparing", 0.0, 0.05)
     image, warnings = combine_channels(images, model.card)
+    check_not_constant(image)
     check_cancelled(cancelled)
     stage(0.3)
     region = None if config.roi is None else context_box(config.roi, image, _context_mm(model))
@@ -210,7 +211,7 @@ def _attempt(
 
     overlap = EXACT_OVERLAP if config.precision == "exact" else FAST_OVERLAP
     predictor = make_predictor(attempt, config, model, prepared.array.shape[1:], overlap)
-    window = SlidingWindow(predictor, attempt.patch, overlap)
+    window = SlidingWindow(predictor, attempt.patch, overlap, relative=True)
     axis = window.axis(prepared.array.shape[1:])
     kept = set(scheme.values)
     values = (0, *(value if value in kept else 0 for value in model.card.label_scheme().values))

@@ -10,6 +10,7 @@ from torch import nn
 
 from medai.errors import Cancelled
 from medai.inference import MirroredPredictor, SlidingWindow, TorchPredictor
+from medai.inference.blending import Blending
 from medai.inference.tiles import importance, tile_starts
 
 CPU = torch.device("cpu")
@@ -60,6 +61,38 @@ def test_equals_monai(shape, patch, overlap):
         streamed = torch.cat(parts, dim=1)
         order = (0, axis + 1, *(a + 1 for a in range(3) if a != axis))
         assert torch.allclose(streamed, expected.permute(order), atol=1e-5)
+
+        relative = SlidingWindow(TorchPredictor([net], CPU), patch, overlap, relative=True)
+        whole = torch.full(expected.permute(order).shape, torch.nan)
+        places: list[tuple[int, int]] = []
+
+        def put(block: torch.Tensor, plane: int, row: int, whole=whole, places=places) -> None:
+            part = whole[:, plane : plane + block.shape[1], row : row + block.shape[2]]
+            assert part.isnan().all()  # every voxel comes once
+            part.copy_(block)
+            places.append((row, plane))
+
+        relative.stream_blocks(array, put, axis)
+        assert torch.allclose(whole, (expected - expected[:1]).permute(order), atol=1e-5)
+        for row in {row for row, _ in places}:
+            planes = [plane for r, plane in places if r == row]
+            assert planes == sorted(planes)
+
+
+def test_less_is_held_for_blocks_than_for_planes(monkeypatch):
+    """Counted, not measured: voxels of sums that exist at the same time, of 3 x 3 x 3 tiles at half overlap."""
+    held: list[int] = []
+    add = Blending.add
+
+    def counting_add(self, *arguments):
+        add(self, *arguments)
+        held.append(sum(cell[0].numel() for cell in self._cells.values()))
+
+    monkeypatch.setattr(Blending, "add", counting_add)
+    window = SlidingWindow(TorchPredictor([network()], CPU), (16, 16, 16))
+    window.stream_blocks(volume(2, 32, 32, 32), lambda *_: None, 0)
+    # Half a tile of finished planes and half a tile of unfinished ones, together all rows and one row of tiles.
+    assert max(held) == 32 * 8 * (32 + 16)
 
 
 def test_the_streaming_axis_is_the_one_with_the_smallest_slab():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
 from medai.config.segment import SegmentConfig
 from medai.image import Image
-from medai.inference.openvino_engine import ConversionError
+from medai.inference import openvino_engine
+from medai.inference.conversion import ConversionError, convert
 from medai.segment import engines, run
 
 
@@ -19,7 +22,9 @@ def picture(sphere_label_map) -> Image:
 
 @pytest.fixture
 def always_worthwhile(monkeypatch, tmp_path):
-    """OpenVINO for runs of any length, its cache in the test's folder."""
+    """OpenVINO for runs of any length, converted in this process, its cache in the test's folder."""
+    in_this_process = functools.partial(openvino_engine.OpenVinoPredictor, convert=convert)
+    monkeypatch.setattr(engines, "OpenVinoPredictor", in_this_process)
     monkeypatch.setattr(engines, "WORTHWHILE_FLOPS", 0.0)
     monkeypatch.setattr(engines, "engine_cache_folder", lambda: tmp_path / "engines")
     return tmp_path / "engines"
