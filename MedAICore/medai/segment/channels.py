@@ -34,7 +34,7 @@ def combine_channels(images: Sequence[Image], card: ModelCard) -> tuple[Image, l
             warnings += notes
         channels += list(filled.array)
     for spec, channel, image in zip(card.inputs, channels, _per_channel(images), strict=True):
-        if channel.size and channel.min() == channel.max():
+        if is_constant(channel):
             warnings.append(
                 f"Every voxel of image '{image.name}' ({spec.name}) is {channel.flat[0]:g}: nothing can be seen in it."
             )
@@ -46,6 +46,22 @@ def combine_channels(images: Sequence[Image], card: ModelCard) -> tuple[Image, l
         return images[0], warnings
     merged = Image(np.stack(channels), images[0].ijk_to_ras, images[0].name, images[0].modality)
     return merged, warnings
+
+
+def check_not_constant(image: Image) -> None:
+    """InputError where every channel holds one single value: there is nothing that could be segmented."""
+    if not all(is_constant(channel) for channel in image.array):
+        return
+    values = ", ".join(f"{channel.flat[0]:g}" for channel in image.array)
+    raise InputError(
+        f"Every voxel of image '{image.name}' is {values}: there is nothing to segment.",
+        "Check that the right volume was chosen and that it was loaded or exported completely.",
+    )
+
+
+def is_constant(channel: Array) -> bool:
+    """Whether all voxels (k, j, i) are equal; looks no further than to the first plane that has another value."""
+    return channel.size > 0 and all(bool((plane == channel.flat[0]).all()) for plane in channel)
 
 
 def _check_count(images: Sequence[Image], card: ModelCard) -> None:

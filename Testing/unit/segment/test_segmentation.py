@@ -171,13 +171,23 @@ def test_wrong_inputs_are_refused_with_their_names(make_model, sphere_label_map)
         run(SegmentConfig(roi=Roi.from_bounds([900, 910, 0, 10, 0, 10])), [image], model)
 
 
+@pytest.mark.parametrize("value", [-1000, 0, 37])
+def test_an_image_of_one_value_is_refused(make_model, value):
+    image = Image(np.full((1, 20, 20, 20), value, np.int16), np.eye(4), "flat.nii.gz", "MR")
+    with pytest.raises(InputError, match=rf"Every voxel of image 'flat.nii.gz' is {value}: there is nothing to segment"):
+        run(SegmentConfig(), [image], make_model())
+    image.array[0, 19, 19, 19] += 1
+    assert not run(SegmentConfig(), [image], make_model(means=(value, value + 50, value + 99))).label_map.array.any()
+
+
 def test_a_person_is_warned(make_model, sphere_label_map):
-    model = make_model(SPACING, inputs=("CT",))
-    constant = Image(np.zeros((1, 20, 20, 20), np.int16), np.eye(4), "flat.nii.gz", "MR")
-    warnings = "\n".join(run(SegmentConfig(), [constant], model).warnings)
-    assert "Every voxel of image 'flat.nii.gz' (input0) is 0" in warnings
+    model = make_model(SPACING, inputs=("CT", "PT"))
+    dark = np.random.default_rng(0).integers(-30, -20, (1, 20, 20, 20)).astype(np.int16)
+    images = [Image(dark, np.eye(4), "dark.nii.gz", "MR"), Image(np.zeros_like(dark), np.eye(4), "flat.nii.gz", "PT")]
+    warnings = "\n".join(run(SegmentConfig(), images, model).warnings)
+    assert "Every voxel of image 'flat.nii.gz' (input1) is 0" in warnings
     assert "is MR; the model expects CT" in warnings
-    assert "The model found nothing. Check that the image shows what the model was made for (input0 CT)" in warnings
+    assert "The model found nothing. Check that the image shows what the model was made for (input0 CT, input1 PT)" in warnings
 
     holes = picture_of(sphere_label_map)
     holes.array[0, 0, 0, :3] = np.nan
