@@ -1,4 +1,7 @@
-"""The use case "train a segmentation model": from a data set or a prepared cache to a model package."""
+"""The use case "train a model": from a data set or a prepared cache to a model package.
+
+Segmentation is trained here; a classifier by `medai.classify.training`.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from medai.progress import CancelCheck, Progress, ProgressCallback, never_cancel
 if TYPE_CHECKING:
     import torch
 
+    from medai.classify.training import ClassifierResult
     from medai.training import Compute, Outcome, TrainingSettings
 
 _log = logging.getLogger(__name__)
@@ -59,7 +63,7 @@ def run(
     from medai.training.presets import plan_for
 
     if config.task != "segmentation":
-        raise ConfigError(f"The task '{config.task}' is not trained here.", "Use segmentation.")
+        raise ConfigError(f"The task '{config.task}' is not trained here.", "Use run_classification.")
     description = _description(config)
     root = run_folder_of(config)
     compute = choose_compute(config.device)
@@ -79,6 +83,16 @@ def run(
     card = _card(config, description, cache, plan, result, UNWRITTEN_WEIGHTS)
     write_package(Path(config.output), card, [_inference_weights(plan.network, o.weights) for o in outcomes])
     return result
+
+
+def run_classification(
+    config: TrainConfig, progress: ProgressCallback = no_progress, cancelled: CancelCheck = never_cancelled
+) -> ClassifierResult:
+    """Train a classifier as `config` says and write the model package; stops and goes on as `run` does."""
+    from medai.classify import training
+
+    with _stopped_by_sigterm(cancelled) as stopped:
+        return training.run(config, _description(config), run_folder_of(config), progress, stopped)
 
 
 def run_folder_of(config: TrainConfig) -> Path:

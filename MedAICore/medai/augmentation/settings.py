@@ -12,7 +12,8 @@ class AugmentationSettings:
     """Probabilities and ranges of the augmentation; the defaults follow nnU-Net (Isensee et al. 2021), a little milder.
 
     Ranges are drawn uniformly (scales in the logarithm). `rotation_degrees` and `mirror` have the axes (k, j, i): the
-    rotation is *about* that axis. Widths of blur are in voxels, noise and bias field in units of the normalised image.
+    rotation is *about* that axis. `shift` moves a classifier's inputs by up to `shift_range` of a side. Widths of blur
+    are in voxels, noise and bias field in units of the normalised image.
     """
 
     rotation: float = 0.3
@@ -38,11 +39,13 @@ class AugmentationSettings:
     gamma_inverted: float = 0.15
     bias_field: float = 0.2
     bias_field_strength: float = 0.4
+    shift: float = 0.0
+    shift_range: float = 0.1
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` naming a probability or a range that makes no sense."""
         for name in ("rotation", "scaling", "elastic", "noise", "blur", "brightness", "contrast", "low_resolution",
-                     "gamma", "gamma_inverted", "bias_field"):  # fmt: skip
+                     "gamma", "gamma_inverted", "bias_field", "shift"):  # fmt: skip
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"augmentation.{name} is {getattr(self, name)}.", "Give a probability from 0 to 1.")
         for name in ("scale_range", "noise_std", "blur_sigma", "brightness_range", "contrast_range",

@@ -81,8 +81,61 @@ def resample(
     `images` (b, c, K, J, I) float and `labels` (b, 1, K, J, I) integer are the sources. Images are interpolated
     linearly; of few labels the one with the largest interpolated weight wins, of many the nearest.
     """
-    source = images.shape[2:]
-    device = images.device
+    grid = _source_grid(size, images.shape[2:], matrices, offsets, images.device)
+    patches = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return patches, _resample_labels(labels, grid, label_count)
+
+
+def resample_images(
+    images: torch.Tensor, matrices: torch.Tensor, offsets: torch.Tensor | None, masks: Sequence[bool]
+) -> torch.Tensor:
+    """Images (b, c, k, j, i) deformed about their centres; channels that are `masks` stay binary, with 0 outside."""
+    grid = _source_grid(images.shape[2:], images.shape[2:], matrices, offsets, images.device)
+    result = images
+    if not all(masks):
+        result = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    for channel in (n for n, mask in enumerate(masks) if mask):
+        part = F.grid_sample(images[:, channel : channel + 1], grid, mode="bilinear", align_corners=False)
+        binary = (part >= 0.5).to(images.dtype)
+        result = (
+            binary
+            if images.shape[1] == 1
+            else torch.cat([result[:, :channel], binary, result[:, channel + 1 :]], dim=1)
+        )
+    return result
+
+
+def random_flips(images: torch.Tensor, settings: AugmentationSettings, generator: torch.Generator) -> torch.Tensor:
+    """Images (b, c, k, j, i), each reversed along some of the axes that may be mirrored; nothing is interpolated."""
+    flips = uniform((images.shape[0], 3), 0.0, 1.0, generator) < 0.5
+    allowed = torch.tensor(settings.mirror, device=generator.device)
+    result = images.clone()
+    for row, axes in enumerate((flips & allowed).tolist()):
+        reversed_axes = [axis + 1 for axis, use in enumerate(axes) if use]
+        if reversed_axes:
+            result[row] = torch.flip(images[row], reversed_axes)
+    return result
+
+
+def random_shifts(
+    count: int, size: Sequence[int], settings: AugmentationSettings, generator: torch.Generator
+) -> torch.Tensor | None:
+    """Shifts (b, 1, 1, 1, 3) in voxels of whole images of `size` (k, j, i), or None where none is asked for."""
+    if settings.shift <= 0:
+        return None
+    limits = torch.tensor([0.0 if n == 1 else n * settings.shift_range for n in size], device=generator.device)
+    shifts = uniform((count, 3), -1.0, 1.0, generator) * limits * chosen(count, settings.shift, generator)[:, None]
+    return shifts[:, None, None, None, :]
+
+
+def _source_grid(
+    size: Sequence[int],
+    source: Sequence[int],
+    matrices: torch.Tensor,
+    offsets: torch.Tensor | None,
+    device: torch.device,
+) -> torch.Tensor:
+    """Where the voxels of `size` lie in a source, (b, k, j, i, 3), as `grid_sample` wants it."""
     axes = [torch.arange(n, device=device, dtype=torch.float32) - (n - 1) / 2 for n in size]
     base = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # (k, j, i, 3)
     moved = torch.einsum("kjid,bed->bkjie", base, matrices.to(device))  # (b, k, j, i, 3)
@@ -90,9 +143,7 @@ def resample(
         moved = moved + offsets.to(device)
     # grid_sample wants (x, y, z) = (i, j, k) in -1..1 over the source's outer borders.
     scale = torch.tensor([2.0 / n for n in source], device=device)
-    grid = (moved * scale).flip(-1)
-    patches = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return patches, _resample_labels(labels, grid, label_count)
+    return (moved * scale).flip(-1)
 
 
 def _resample_labels(labels: torch.Tensor, grid: torch.Tensor, label_count: int) -> torch.Tensor:

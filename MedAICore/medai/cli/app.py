@@ -10,6 +10,7 @@ import typer
 
 from medai import __version__
 from medai.cli.classify import classify
+from medai.cli.click import OrderedCommand, click, click_benchmark
 from medai.cli.click_training import train_click
 from medai.cli.console import EXIT_CANCELLED, EXIT_USAGE, print_error_object
 from medai.cli.evaluate import evaluate
@@ -29,6 +30,8 @@ app = typer.Typer(
 )
 for _command in (segment, classify, evaluate, prepare, train, info):
     app.command()(_command)
+app.command(cls=OrderedCommand)(click)
+app.command("click-benchmark")(click_benchmark)
 app.command("train-click")(train_click)
 app.add_typer(models_app, name="models")
 

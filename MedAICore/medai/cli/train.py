@@ -26,6 +26,29 @@ class TaskChoice(StrEnum):
     """Values of ``--task``."""
 
     SEGMENTATION = "segmentation"
+    CLASSIFICATION = "classification"
+
+
+class WeightsChoice(StrEnum):
+    """Values of ``--class-weights``."""
+
+    NONE = "none"
+    BALANCED = "balanced"
+
+
+class ThresholdChoice(StrEnum):
+    """Values of ``--threshold``."""
+
+    BALANCED = "balanced"
+    SPECIFIC = "specific"
+    ACCURACY = "accuracy"
+
+
+class OptimizerChoice(StrEnum):
+    """Values of ``--optimizer``."""
+
+    SGD = "sgd"
+    ADAMW = "adamw"
 
 
 class PresetChoice(StrEnum):
@@ -50,7 +73,12 @@ def prepare(
 
 def train(
     dataset: Annotated[
-        Path, typer.Argument(metavar="DATASET_OR_CACHE", help="A data set, or what `medai prepare` made.")
+        Path,
+        typer.Argument(
+            metavar="DATASET_OR_CACHE",
+            help="A data set, or what `medai prepare` made. For classification: a .csv table, a folder with a folder "
+            "per class, or an .npz.",
+        ),
     ],
     task: Annotated[TaskChoice, typer.Option("--task", help="What the model is to do.")],
     output: Annotated[Path, typer.Option("--output", help="The model package to write, *.medai.")],
@@ -67,6 +95,29 @@ def train(
     description: Annotated[
         Path | None,
         typer.Option("--description", metavar="JSON", help="Names, codes, licence and citation for the model's card."),
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option("--network", help="A network of the registry, e.g. seed_cnn, resnet, densenet.")
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option("--epochs", help="Passes over the training cases (classification).")
+    ] = None,
+    optimizer: Annotated[OptimizerChoice | None, typer.Option("--optimizer", help="sgd or adamw.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Its highest value.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Cases of one step.")] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option("--label-smoothing", min=0.0, max=0.99, help="Classification: 0.05 is usual.")
+    ] = None,
+    class_weights: Annotated[
+        WeightsChoice | None, typer.Option("--class-weights", help="Classification: balanced counts classes alike.")
+    ] = None,
+    early_stopping: Annotated[
+        int | None,
+        typer.Option("--early-stopping", min=0, help="Classification: validations without a better AUC; 0 is never."),
+    ] = None,
+    threshold: Annotated[
+        ThresholdChoice | None,
+        typer.Option("--threshold", help="Classification: how the probability from which a class is named is chosen."),
     ] = None,
     json_output: JsonOption = False,
     debug: DebugOption = False,
@@ -85,8 +136,18 @@ def train(
         max_minutes=max_minutes,
         resume=resume,
         description=str(description) if description is not None else "",
+        network=network,
+        epochs=epochs,
+        optimizer=optimizer.value if optimizer is not None else None,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights.value if class_weights is not None else None,
+        early_stopping=early_stopping,
+        threshold=threshold.value if threshold is not None else None,
     )
-    return execute(lambda session: _train(config, session), json_output, debug)
+    action = _train_classifier if task is TaskChoice.CLASSIFICATION else _train
+    return execute(lambda session: action(config, session), json_output, debug)
 
 
 def _prepare(dataset: Path, output: Path, session: Session) -> Outcome:
@@ -139,6 +200,32 @@ def _train(config: TrainConfig, session: Session) -> Outcome:
         "warnings": session.warnings,
     }
     return Outcome(data, lambda console: _show_result(result, console))
+
+
+def _train_classifier(config: TrainConfig, session: Session) -> Outcome:
+    from medai import train as use_case
+
+    _check_dataset(Path(config.dataset))
+    check_output(Path(config.output), (".medai",))
+    with session.progress() as progress:
+        result = use_case.run_classification(config, progress, session.cancelled)
+    if result.output is None:
+        raise Cancelled(
+            f"Stopped after {result.steps} steps; no model was written.",
+            f"The state is kept in '{result.run_folder}': go on with the same command and --resume.",
+        )
+    for warning in result.warnings:
+        session.warn(warning)
+    data = {
+        "output": str(result.output),
+        "run_folder": str(result.run_folder),
+        "metrics": result.metrics,
+        "steps": result.steps,
+        "minutes": result.minutes,
+        "warnings": session.warnings,
+    }
+    text = ", ".join(f"{name} {value}" for name, value in result.metrics.items())
+    return Outcome(data, lambda console: console.print(f"{result.output}: {text}; {result.minutes} minutes."))
 
 
 def _show_result(result: TrainResult, console: Console) -> None:

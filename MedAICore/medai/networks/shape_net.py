@@ -14,7 +14,6 @@ from medai.networks.classifiers import BATCH_NORMS, check_classes, check_input
 
 _ERODED = 6
 _OPENED = 4
-_RINGS = 3
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,20 @@ def shape_measures(mask: torch.Tensor) -> torch.Tensor:
     thick it is) and openings (how thick its parts are, Matheron's granulometry); radii; number of occupied lines along
     each axis (shadows), sorted.
     """
-    x = (mask >= 0.5).float()
+    # One by one, each in a box of its own: structures are much smaller than the inputs.
+    return torch.cat([_measures(_cropped(one >= 0.5)) for one in mask.split(1)])
+
+
+def _measures(inside: torch.Tensor) -> torch.Tensor:
+    """Measures (1, m) of a boolean mask (1, 1, k, j, i)."""
+    x = inside.float()
     volume = x.flatten(1).sum(1).clamp_min(1.0)
-    faces = torch.stack([torch.diff(x, dim=axis).abs().flatten(1).sum(1) for axis in (2, 3, 4)], dim=1)
+    padded = F.pad(x, (1,) * 6)
+    faces = torch.stack([torch.diff(padded, dim=axis).abs().flatten(1).sum(1) for axis in (2, 3, 4)], dim=1)
     surface = faces.sum(1).clamp_min(1.0)
     axes, radii = _axes_and_radii(x, volume)
-    thick = _eroded(x) / volume[:, None]
-    opened = _opened(x) / volume[:, None]
+    thick = _eroded(inside) / volume[:, None]
+    opened = _opened(inside) / volume[:, None]
     shadows = torch.stack([x.amax(dim=axis).flatten(1).sum(1) for axis in (2, 3, 4)], dim=1).clamp_min(1.0)
     shadows = shadows.log().sort(dim=1).values
     sphere = surface.log() - 2 / 3 * volume.log()
@@ -91,14 +97,19 @@ def _axes_and_radii(x: torch.Tensor, volume: torch.Tensor) -> tuple[torch.Tensor
 
 
 def _erode(x: torch.Tensor) -> torch.Tensor:
-    """What is left of masks after the voxels at the surface (six neighbours) are taken away."""
-    y = -F.pad(x, (1,) * 6)
-    along = [
-        F.max_pool3d(y[:, :, 1:-1, 1:-1, :], (1, 1, 3), 1),
-        F.max_pool3d(y[:, :, 1:-1, :, 1:-1], (1, 3, 1), 1),
-        F.max_pool3d(y[:, :, :, 1:-1, 1:-1], (3, 1, 1), 1),
-    ]
-    return -torch.stack(along).amax(0)
+    """Boolean masks without the voxels at their surface (those with one of six neighbours outside)."""
+    y = x
+    for axis in (2, 3, 4):
+        y = y & _moved(x, axis, 1) & _moved(x, axis, -1)
+    return y
+
+
+def _moved(x: torch.Tensor, axis: int, step: int) -> torch.Tensor:
+    """Boolean masks shifted by `step` voxels along an axis, with False coming in."""
+    result = torch.zeros_like(x)
+    size = x.shape[axis] - abs(step)
+    result.narrow(axis, max(step, 0), size).copy_(x.narrow(axis, max(-step, 0), size))
+    return result
 
 
 def _eroded(x: torch.Tensor) -> torch.Tensor:
@@ -107,16 +118,32 @@ def _eroded(x: torch.Tensor) -> torch.Tensor:
     for _ in range(_ERODED):
         x = _erode(x)
         counts.append(x.flatten(1).sum(1))
-    return torch.stack(counts, dim=1)
+    return torch.stack(counts, dim=1).float()
 
 
 def _opened(x: torch.Tensor) -> torch.Tensor:
     """Voxels (b, 4) that a cube of 2, 3, 4 and 5 voxels inside the mask can cover."""
     counts = []
+    corners = x
     for side in range(2, 2 + _OPENED):
-        inside = -F.max_pool3d(-F.pad(x, (side - 1,) * 6), side, 1)
-        counts.append(F.max_pool3d(inside, side, 1).flatten(1).sum(1))
-    return torch.stack(counts, dim=1)
+        for axis in (2, 3, 4):  # the last corners of all cubes of this side that fit in
+            corners = corners & _moved(corners, axis, 1)
+        covered = corners
+        for _ in range(side - 1):
+            for axis in (2, 3, 4):
+                covered = covered | _moved(covered, axis, -1)
+        counts.append(covered.flatten(1).sum(1))
+    return torch.stack(counts, dim=1).float()
+
+
+def _cropped(mask: torch.Tensor) -> torch.Tensor:
+    """The part of the masks (b, 1, k, j, i) that holds all of them: the measures do not depend on where they lie."""
+    for axis in (2, 3, 4):
+        hit = torch.nonzero(mask.flatten(0, 1).movedim(axis - 1, 0).flatten(1).any(1)).flatten()
+        if len(hit):
+            first = int(hit[0])
+            mask = mask.narrow(axis, first, int(hit[-1]) + 1 - first)
+    return mask
 
 
 MEASURES = 4 + 3 + 3 + _ERODED + _ERODED + _OPENED + 3

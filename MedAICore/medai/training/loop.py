@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -48,6 +48,13 @@ class Outcome:
     finished: bool
 
 
+class Sampler(Protocol):
+    """What draws the batch of a step, from the step's number alone."""
+
+    def batch(self, step: int) -> Batch:
+        """The batch of step `step`."""
+
+
 class Trainer:
     """State of one run: network, average, optimiser, step, seconds of training so far."""
 
@@ -64,6 +71,7 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self.validated = 0
         self.dice: dict[str, float] = {}
+        self.stopped = False
         self._bad_steps = 0
 
     def run(
@@ -91,9 +99,9 @@ class Trainer:
 
     def _steps(
         self,
-        sampler: PatchSampler,
+        sampler: Sampler,
         pool: ThreadPoolExecutor,
-        validation: Sequence[CaseArrays],
+        validation: Any,
         progress: ProgressCallback,
         cancelled: CancelCheck,
     ) -> None:
@@ -102,7 +110,7 @@ class Trainer:
         reporter = _Reporter(self.folder, self.step, s.batch_size)
         next_checkpoint_s = clock.seconds() + 60 * s.checkpoint_minutes
         upcoming = pool.submit(sampler.batch, self.step)
-        while (fraction := run_fraction(self.step, clock.seconds(), s)) < 1.0:
+        while not self.stopped and (fraction := run_fraction(self.step, clock.seconds(), s)) < 1.0:
             check_cancelled(cancelled)
             rate = learning_rate(fraction, s)
             batch = reporter.wait_for(upcoming)
@@ -139,6 +147,12 @@ class Trainer:
         with self.compute.autocast():
             outputs = self.network(x)
         loss: torch.Tensor = self.loss(outputs, y.float())
+        self.update(loss)
+        return loss.detach()
+
+    def update(self, loss: torch.Tensor) -> None:
+        """Backward pass, clipping and step of the optimiser; a step without finite gradient is left out."""
+        s = self.settings
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), s.gradient_clip)
@@ -147,7 +161,6 @@ class Trainer:
             self._bad_steps = 0
         else:
             self._skip_step()
-        return loss.detach()
 
     def _skip_step(self) -> None:
         self._bad_steps += 1
@@ -158,7 +171,7 @@ class Trainer:
                 "Lower the learning rate, or look for broken intensities in the data set.",
             )
 
-    def validate(self, cases: Sequence[CaseArrays], cancelled: CancelCheck) -> None:
+    def validate(self, cases: Any, cancelled: CancelCheck) -> None:
         """Dice of the averaged network on the validation cases, written to progress.jsonl."""
         if not cases:
             return
@@ -185,9 +198,14 @@ class Trainer:
             "average": self.average.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": random_states(),
+            **self.extra_state(),
         }
         save_checkpoint(self.folder.checkpoint, state)
         self.folder.report("checkpoint", step=self.step, seconds=round(self.seconds, 1))
+
+    def extra_state(self) -> dict[str, Any]:
+        """What else a checkpoint of this kind of training holds."""
+        return {}
 
     def restore(self) -> None:
         """Go back to the state of the newest checkpoint."""

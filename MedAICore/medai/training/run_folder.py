@@ -49,9 +49,9 @@ class RunFolder:
         temporary.write_text(json.dumps(to_json(settings), indent=1), encoding="utf-8")
         temporary.replace(self.config)
 
-    def read_settings(self) -> TrainingSettings:
-        """The settings that this run was started with."""
-        return from_json(TrainingSettings, read_json(self.config), f"{self.config}:")
+    def read_settings(self, kind: type[TrainingSettings] = TrainingSettings) -> TrainingSettings:
+        """The settings that this run was started with; `kind` is the class of the task."""
+        return from_json(kind, read_json(self.config), f"{self.config}:")
 
     def report(self, event: str, **values: Any) -> None:
         """Append one event to progress.jsonl."""

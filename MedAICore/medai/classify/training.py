@@ -1,0 +1,347 @@
+"""The use case "train a classifier": from a labelled data set to a model package."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medai.classify import planning
+from medai.config.model_card import Calibration, ClassSpec, FramingSpec, ModelCard, NetworkSpec, Training, TrainingData
+from medai.config.training import ClassificationRecipe, ModelDescription, TrainConfig
+from medai.dataset.classification import LabelledSet, check_trainable, list_labelled
+from medai.dataset.framed import FramedSet, frame_dataset
+from medai.dataset.stratified import stratified_folds
+from medai.errors import ConfigError, DatasetError
+from medai.image import Array
+from medai.inference.anomaly import FILE_NAME, FeatureDistance, anomaly_spec, feature_layers
+from medai.inference.classification import mean_logits, pooled_features
+from medai.metrics.calibration import choose_threshold, cross_fitted, fit_temperature, softmax
+from medai.metrics.classification import brier_score, calibration_error, macro_auc
+from medai.models import UNWRITTEN_WEIGHTS, write_package
+from medai.networks import build_network, load_weights
+from medai.preprocessing.framing import Framing
+from medai.progress import CancelCheck, Progress, ProgressCallback
+from medai.training import Compute, Outcome, RunFolder, choose_compute
+from medai.training.classification import ClassificationSettings, ClassificationTrainer, LabelledInputs
+
+if TYPE_CHECKING:
+    import torch
+
+_CALIBRATION_PARTS = 5
+_TOGETHER = 64
+_UNKNOWN_LICENCE = "LicenseRef-unspecified"
+
+
+@dataclass(frozen=True)
+class ClassifierResult:
+    """What a training came to. `output` is None where it was stopped early: `run_folder` then lets it go on.
+
+    `metrics`: figures on the cases that no network was trained on, see `_figures`.
+    """
+
+    output: Path | None
+    run_folder: Path
+    metrics: dict[str, Any]
+    steps: int
+    minutes: float
+    finished: bool
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """The framed cases, and who trains on what: rows of each fold (training, validation), rows to calibrate on."""
+
+    framing: Framing
+    framed: FramedSet
+    folds: tuple[tuple[list[int], list[int]], ...]
+    held_out: list[int]  # never trained on by any network; empty: each fold's own validation rows are
+
+
+def run(
+    config: TrainConfig,
+    description: ModelDescription,
+    root: Path,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+) -> ClassifierResult:
+    """Train as `config` says and write the model package; `root` is the run folder.
+
+    Raises DatasetError (nothing to learn), ConfigError (options that do not fit, another run in the folder),
+    OutputError. A cancel leaves a checkpoint, from which the same call with `resume` goes on exactly.
+    """
+    recipe = planning.recipe_for(config, description)
+    found = list_labelled(Path(config.dataset), [spec.name for spec in description.classes])
+    check_trainable(found)
+    _check_positive(recipe, found)
+    compute = choose_compute(config.device)
+    framing = planning.framing_for(found, recipe, description)
+    planning.network_for(framing, recipe, len(found.classes))  # what cannot be built is said before the files are read
+    framed = frame_dataset(found, framing, root / "framed", progress=_part(progress, 0.0, 0.05), cancelled=cancelled)
+    folds, held_out = split_rows(framed, config)
+    data = _Data(framing, framed, folds, held_out)
+    outcomes: list[Outcome] = []
+    settings = None
+    for fold in range(config.folds):
+        part = _part(progress, 0.05 + 0.9 * fold / config.folds, 0.05 + 0.9 * (fold + 1) / config.folds)
+        outcome, settings = _train_fold(config, recipe, data, fold, compute, root, part, cancelled)
+        outcomes.append(outcome)
+        if not outcome.finished:
+            return _result(None, root, outcomes, {}, framed)
+    assert settings is not None
+    networks = [_network(settings.network, outcome, compute) for outcome in outcomes]
+    logits, labels = _calibration_logits(networks, data, compute, cancelled)
+    calibration, metrics = _calibrate(logits, labels, found, recipe, config.seed)
+    distance = _fit_anomaly(networks[0], data, compute)
+    file = distance.to_bytes()
+    result = _result(Path(config.output), root, outcomes, metrics, framed)
+    card = replace(
+        _card(config, description, recipe, found, framing, settings, result),
+        calibration=calibration,
+        anomaly=anomaly_spec(distance, file),
+    )
+    write_package(Path(config.output), card, [o.weights for o in outcomes], files={FILE_NAME: file})
+    return result
+
+
+def split_rows(framed: FramedSet, config: TrainConfig) -> tuple[tuple[tuple[list[int], list[int]], ...], list[int]]:
+    """Rows (training, validation) of each fold, and the rows that are held out of all of them.
+
+    With a validation split in the data set it is held out, and several folds divide the training split; without one
+    a share is held out, or, with several folds, each is validated on its own part. Patients stay together.
+    """
+    cases = framed.card.cases
+    given = framed.rows("val")
+    pool = framed.rows("train", "")
+    _check_patients(framed, pool, given)
+    labels = framed.labels
+    if config.folds == 1:
+        if given:
+            return ((pool, given),), given
+        parts = max(2, round(1 / config.validation_fraction))
+        validation = _folds_of(pool, labels, [c.patient for c in cases], parts, config.seed)[0]
+        return ((sorted(set(pool) - set(validation)), validation),), validation
+    folds = _folds_of(pool, labels, [c.patient for c in cases], config.folds, config.seed)
+    return tuple((sorted(set(pool) - set(part)), part) for part in folds), given
+
+
+def _folds_of(pool: Sequence[int], labels: Array, patients: Sequence[str], folds: int, seed: int) -> list[list[int]]:
+    parts = stratified_folds([int(labels[n]) for n in pool], [patients[n] for n in pool], folds, seed)
+    rows = [[pool[n] for n in part] for part in parts]
+    present = set(labels[list(pool)].tolist())
+    for part in rows:
+        rest = set(pool) - set(part)
+        if set(labels[part].tolist()) != present or set(labels[sorted(rest)].tolist()) != present:
+            raise DatasetError(
+                f"{folds} parts cannot each hold every class: a class has too few cases or patients.",
+                "Add cases of the rarest class, or train fewer folds.",
+            )
+    return rows
+
+
+def _check_patients(framed: FramedSet, pool: Sequence[int], given: Sequence[int]) -> None:
+    shared = {framed.card.cases[n].patient for n in pool} & {framed.card.cases[n].patient for n in given}
+    if shared:
+        raise DatasetError(
+            f"Patient '{min(shared)}' is in the splits train and val ({len(shared)} patient(s) are).",
+            "Put all cases of a patient into one split.",
+        )
+
+
+def _check_positive(recipe: ClassificationRecipe, found: LabelledSet) -> None:
+    if recipe.positive and recipe.positive not in found.classes:
+        raise ConfigError(
+            f"The positive class '{recipe.positive}' is none of {', '.join(found.classes)}.", "Correct the recipe."
+        )
+
+
+def _train_fold(
+    config: TrainConfig,
+    recipe: ClassificationRecipe,
+    data: _Data,
+    fold: int,
+    compute: Compute,
+    root: Path,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+) -> tuple[Outcome, ClassificationSettings]:
+    folder = RunFolder(root if config.folds == 1 else root / f"fold-{fold}")
+    rows = data.folds[fold]
+    settings = planning.settings_for(config, recipe, data.framing, data.framed, rows, fold)
+    with folder.locked():
+        if folder.config.is_file():
+            _check_same_run(folder, settings, config.resume)
+        folder.write_settings(settings)
+        trainer = ClassificationTrainer(settings, compute, folder)
+        if config.resume and folder.checkpoint.is_file():
+            trainer.restore()
+        else:
+            folder.start()
+        training, validation = (_inputs(data.framed, part) for part in rows)
+        return trainer.fit(training, validation, progress, cancelled), settings
+
+
+def _check_same_run(folder: RunFolder, wanted: ClassificationSettings, resume: bool) -> None:
+    if not resume:
+        raise ConfigError(
+            f"'{folder.root}' holds an earlier run.", "Go on with it by --resume, or remove that folder to start again."
+        )
+    stored = folder.read_settings(ClassificationSettings)
+    stored = replace(stored, max_minutes=wanted.max_minutes, checkpoint_minutes=wanted.checkpoint_minutes)
+    changed = [name for name in vars(stored) if getattr(stored, name) != getattr(wanted, name)]
+    if changed:
+        raise ConfigError(
+            f"The run in '{folder.root}' was started with other settings: {', '.join(changed)}.",
+            "Give the options that it was started with, or start a new run.",
+        )
+
+
+def _inputs(framed: FramedSet, rows: Sequence[int]) -> LabelledInputs:
+    return LabelledInputs(np.asarray(framed.inputs[list(rows)]), framed.labels[list(rows)])
+
+
+def _network(spec: NetworkSpec, outcome: Outcome, compute: Compute) -> torch.nn.Module:
+    network = build_network(spec.name, spec.arguments).to(compute.device)
+    load_weights(network, outcome.weights)
+    return network.eval().requires_grad_(False)
+
+
+def _tensor(data: _Data, rows: Sequence[int], compute: Compute) -> torch.Tensor:
+    import torch
+
+    x = torch.from_numpy(np.asarray(data.framed.inputs[list(rows)], dtype=np.float32)).to(compute.device)
+    return x.squeeze(2) if data.framing.planar else x
+
+
+def _calibration_logits(
+    networks: Sequence[torch.nn.Module], data: _Data, compute: Compute, cancelled: CancelCheck
+) -> tuple[Array, Array]:
+    """Logits of cases that the networks were not trained on, in the way that the package will be used."""
+    mirror = data.framing.spec.mirror
+    groups = [(list(networks), data.held_out)]
+    if not data.held_out:
+        groups = [([net], rows[1]) for net, rows in zip(networks, data.folds, strict=True)]
+    parts, labels = [], []
+    for nets, rows in groups:
+        for start in range(0, len(rows), _TOGETHER):
+            some = rows[start : start + _TOGETHER]
+            parts.append(mean_logits(nets, _tensor(data, some, compute), mirror, False, cancelled))
+            labels.append(data.framed.labels[some])
+    return np.concatenate(parts), np.concatenate(labels)
+
+
+def _calibrate(
+    logits: Array, labels: Array, found: LabelledSet, recipe: ClassificationRecipe, seed: int
+) -> tuple[Calibration, dict[str, Any]]:
+    """Temperature and threshold, and the figures with a temperature that was fitted on other cases."""
+    smallest = int(np.bincount(labels).min())
+    parts = stratified_folds(
+        labels.tolist(), [str(n) for n in range(len(labels))], min(_CALIBRATION_PARTS, smallest), seed
+    )
+    probabilities = cross_fitted(logits, labels, parts) if len(parts) > 1 else softmax(logits)
+    temperature = fit_temperature(logits, labels)
+    thresholds = {}
+    if len(found.classes) == 2:
+        positive = found.classes.index(recipe.positive) if recipe.positive else 1
+        final = softmax(logits / temperature)[:, positive]
+        thresholds = {found.classes[positive]: round(choose_threshold(final, labels == positive, recipe.threshold), 4)}
+    before = softmax(logits)
+    metrics = {
+        "cases": len(labels),
+        "auc": round(macro_auc(probabilities, labels), 4),
+        "brier": round(brier_score(probabilities, labels), 4),
+        "brier_uncalibrated": round(brier_score(before, labels), 4),
+        "ece": round(calibration_error(probabilities, labels), 4),
+        "ece_uncalibrated": round(calibration_error(before, labels), 4),
+    }
+    return Calibration(round(temperature, 4), thresholds), metrics
+
+
+def _fit_anomaly(network: torch.nn.Module, data: _Data, compute: Compute) -> FeatureDistance:
+    """Mean and covariance of the first network's features; the threshold from cases that it was not trained on."""
+    training, validation = data.folds[0]
+    validation = data.held_out or validation
+    layers = feature_layers(network, _tensor(data, training[:2], compute))
+
+    def features(rows: Sequence[int]) -> Array:
+        starts = range(0, len(rows), _TOGETHER)
+        return np.concatenate(
+            [pooled_features(network, layers, _tensor(data, rows[s : s + _TOGETHER], compute)) for s in starts]
+        )
+
+    return FeatureDistance.fit(features(training), layers).calibrated(features(validation))
+
+
+def _result(
+    output: Path | None, root: Path, outcomes: Sequence[Outcome], metrics: dict[str, Any], framed: FramedSet
+) -> ClassifierResult:
+    minutes = round(sum(outcome.seconds for outcome in outcomes) / 60, 1)
+    steps = sum(outcome.steps for outcome in outcomes)
+    return ClassifierResult(output, root, metrics, steps, minutes, output is not None, framed.card.warnings)
+
+
+def _card(
+    config: TrainConfig,
+    description: ModelDescription,
+    recipe: ClassificationRecipe,
+    found: LabelledSet,
+    framing: Framing,
+    settings: ClassificationSettings,
+    result: ClassifierResult,
+) -> ModelCard:
+    name = config.model_id or description.id or _as_id(Path(config.output).stem)
+    licence = config.licence or description.licence or _UNKNOWN_LICENCE
+    data = description.data or (TrainingData(name, licence, " ".join(description.citation), len(found.items)),)
+    return ModelCard(
+        format=1,
+        id=name,
+        version=description.version,
+        title=config.title or description.title or name,
+        description=description.description,
+        task="classify",
+        network=settings.network,
+        weights=UNWRITTEN_WEIGHTS,
+        inputs=framing.inputs,
+        licence=licence,
+        spacing_mm=framing.spacing_mm,
+        patch=framing.patch,
+        classes=description.classes or tuple(ClassSpec(name) for name in found.classes),
+        framing=FramingSpec(framing.spec.method, framing.spec.margin, framing.spec.mirror),
+        training=Training(data, {"validation": result.metrics}, _run_facts(config, recipe, settings, result)),
+        citation=description.citation,
+    )
+
+
+def _run_facts(
+    config: TrainConfig, recipe: ClassificationRecipe, settings: ClassificationSettings, result: ClassifierResult
+) -> dict[str, Any]:
+    """How the training was run; no names of cases and no paths, as these could name patients."""
+    return {
+        "seed": config.seed,
+        "folds": config.folds,
+        "steps": result.steps,
+        "minutes": result.minutes,
+        "batch_size": settings.batch_size,
+        "optimizer": settings.optimizer,
+        "learning_rate": settings.learning_rate,
+        "threshold": recipe.threshold,
+    }
+
+
+def _as_id(name: str) -> str:
+    plain = re.sub(r"[^a-z0-9._-]+", "-", name.casefold()).strip("-._")
+    return plain[:64] or "model"
+
+
+def _part(progress: ProgressCallback, start: float, end: float) -> ProgressCallback:
+    """A callback whose 0..1 is `start`..`end` of the whole run."""
+
+    def report(inner: Progress) -> None:
+        progress(Progress(start + inner.fraction * (end - start), inner.stage, inner.eta_s))
+
+    return report
