@@ -20,14 +20,24 @@ class Sample:
     node_name: str
 
 
+# Slicer's own release of test data, where each file is named by its SHA-256; the same files as Slicer's own samples.
+_RELEASE = "https://github.com/Slicer/SlicerTestingData/releases/download/SHA256"
 _MR_HEAD = "cc211f0dfd9a05ca3841ce1141b292898b2dd2d3f08286affadf823a7e58df93"
+_CT_ABDOMEN = "146af87511520c500a3706b7b2bfb545f40d5d04dd180be3a7a2c6940e447433"
 SAMPLES = (
     Sample(
         name="MedAIMRHead",
         file_name="MR-head.nrrd",
-        uri=f"https://github.com/Slicer/SlicerTestingData/releases/download/SHA256/{_MR_HEAD}",
+        uri=f"{_RELEASE}/{_MR_HEAD}",
         sha256=_MR_HEAD,
         node_name="MRHead",
+    ),
+    Sample(
+        name="MedAICTAbdomen",
+        file_name="Panoramix-cropped.nrrd",
+        uri=f"{_RELEASE}/{_CT_ABDOMEN}",
+        sha256=_CT_ABDOMEN,
+        node_name="CTAbdomen",
     ),
 )
 

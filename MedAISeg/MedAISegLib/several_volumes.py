@@ -61,7 +61,7 @@ class SeveralVolumes:
             item.setCheckState(qt.Qt.Checked if node.GetID() in self._ticked else qt.Qt.Unchecked)
             notes = self._notes(node)
             if notes:
-                item.setText(_("{name} (does not seem to fit)").format(name=node.GetName()))
+                item.setText("\N{WARNING SIGN} " + node.GetName())
                 item.setToolTip("\n".join(notes))
             self._list.addItem(item)
         self._filling = False
@@ -129,7 +129,8 @@ class SeveralVolumes:
     def _showButtons(self) -> None:
         count = len(self._ticked & {node.GetID() for node in volumesOfScene()})
         several = self._card is not None and len(self._card.inputs) > 1
-        self._button.text = _("Segment {count} volumes").format(count=count) if count != 1 else _("Segment 1 volume")
+        text = _("Segment ticked volumes") if count == 0 else _("Segment {count} volumes")
+        self._button.text = _("Segment 1 volume") if count == 1 else text.format(count=count)
         self._button.enabled = self._ready and count > 0 and not several
         if several:
             self._button.toolTip = _("This model needs several images for each patient: choose them above.")

@@ -8,12 +8,15 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from medai.errors import MedAIError
+from MedAICoreLib.environment_banner import environmentStep
+from MedAICoreLib.environment_setup import environmentProblem, sharedSetup
 from MedAICoreLib.model_selector import ModelSelector
 from MedAICoreLib.progress_text import durationText, progressText
 from MedAICoreLib.reload import forget_packages
 from MedAICoreLib.settings import Settings
 from MedAICoreLib.suggestion_line import SuggestionLine
 from MedAICoreLib.worker import sharedWorker
+from MedAISegLib.click_panel import ClickPanel
 from MedAISegLib.logic import MedAISegLogic
 from MedAISegLib.run import RunState
 from MedAISegLib.sequence_run import browserOf
@@ -69,14 +72,17 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         )
         self.suggestion = SuggestionLine(self.ui.suggestionLabel, self.ui.fitLabel, self.onModelChosen)
         self.several = SeveralVolumes(self.ui, self.onSegmentSeveral)
+        self.click = ClickPanel(self.ui.clickTab, self.resourcePath("UI/MedAISegClick.ui"), sharedWorker())
+        self.ui.tabWidget.connect("currentChanged(int)", self.onTabChanged)
         self._connectWidgets()
+        sharedSetup().subscribe(self.updateState)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         for event in (slicer.mrmlScene.NodeAddedEvent, slicer.mrmlScene.NodeRemovedEvent):
             self.addObserver(slicer.mrmlScene, event, self.onNodesChanged)
         self.ui.interpreterLineEdit.text = self.settings.interpreter()
         self.ui.resultsCollapsibleButton.visible = False
-        self.setClickTabVisible(False)
+        self.setClickTabVisible(True)
         self._fillDevices()
         self.models.refresh()
         self.initializeParameterNode()
@@ -107,6 +113,8 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """The panel goes away: stop what runs, let go of the scene."""
+        sharedSetup().unsubscribe(self.updateState)
+        self.click.cleanup()
         if self.logic is not None:
             self.logic.cancelAll()
             self.logic.onRunChanged = self.logic.onSurfaces = None
@@ -118,10 +126,17 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The person opened the module: models may have been installed meanwhile."""
         self.models.refresh()
         self.initializeParameterNode()
+        self.onTabChanged()
 
     def exit(self) -> None:
         """The person left the module; a run goes on."""
+        self.click.setActive(False)
         self.setParameterNode(None)
+
+    def onTabChanged(self, index=None) -> None:
+        """Only the tab that is seen takes clicks and keys."""
+        entered = bool(self.parent.isEntered)
+        self.click.setActive(entered and self.ui.tabWidget.currentWidget() is self.ui.clickTab)
 
     def onReload(self) -> None:
         """Reload with all of MedAI's packages, not only this module's file."""
@@ -199,6 +214,9 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.allFramesCheckBox.visible = browser is not None
         if browser is not None:
             ui.allFramesCheckBox.text = _("All {count} frames of the sequence").format(count=browser.GetNumberOfItems())
+        # Maps of every frame would fill the memory; they are made for one frame at a time.
+        single = browser is None or not self._parameterNode.allFrames
+        ui.probabilitiesCheckBox.enabled = ui.entropyCheckBox.enabled = single
 
     def onModelChosen(self, modelId) -> None:
         """The person chose a model in the list, or installed one."""
@@ -253,7 +271,7 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onAdvancedCollapsed(self, collapsed) -> None:
         """Ask the worker for its devices when they are to be seen for the first time."""
-        if collapsed or self._devicesAsked or self.settings.interpreterProblem():
+        if collapsed or self._devicesAsked or environmentProblem():
             return
         self._devicesAsked = True
         self.logic.requestDevices(self.onDevices)
@@ -420,13 +438,9 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def nextStep(self):
         """(text, button text, action) of what is missing before a run, or None. Without an action, the text is all."""
-        problem = self.settings.interpreterProblem()
-        if problem:
-            text = _(
-                "The networks run in a Python of their own, outside of Slicer ({problem}). "
-                "Choose a Python 3.11 or newer that has torch and MONAI."
-            )
-            return text.format(problem=problem), _("Choose Python..."), self.onChooseInterpreter
+        missing = environmentStep()
+        if missing is not None:
+            return missing
         if len(self.models.catalog.entries) == 0:
             return _("No segmentation model is installed."), _("Install model..."), self.models.chooseFileAndInstall
         if not self._parameterNode or not self._parameterNode.inputVolume:
@@ -456,7 +470,7 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.progressBar.value = 0
         self.ui.resultsCollapsibleButton.visible = self._resultSegmentation() is not None
         card = self.models.card()
-        self.several.setModel(card, card is not None and not self.settings.interpreterProblem())
+        self.several.setModel(card, card is not None and not environmentProblem())
 
     def _applyToolTip(self, busy, step) -> str:
         if busy:

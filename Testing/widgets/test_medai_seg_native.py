@@ -72,7 +72,9 @@ def test_frames_of_a_sequence_are_segmented_on_demand(panel, ball):
     panel.choose(volume)
     assert panel.ui.allFramesCheckBox.text == "All 10 frames of the sequence"
     assert not panel.ui.allFramesCheckBox.isHidden()
+    assert panel.ui.probabilitiesCheckBox.enabled
     panel.ui.allFramesCheckBox.checked = True
+    assert not panel.ui.probabilitiesCheckBox.enabled
     texts = []
     panel.ui.statusLabel.setText("")
     logic, show = panel.widget.logic, panel.widget.onRunChanged
