@@ -1,48 +1,28 @@
-"""Hidden until a later version: classification of volumes, regions and segments."""
+"""MedAI Classify: what a volume, a region or a segment is, how sure that is, and why."""
 
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import (
-    ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
-    ScriptedLoadableModuleWidget,
-)
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
+
+from MedAIClassifyLib.logic import MedAIClassifyLogic
+from MedAIClassifyLib.selftest import MedAIClassifyTest
+from MedAIClassifyLib.widget import MedAIClassifyWidget
+
+__all__ = ["MedAIClassify", "MedAIClassifyLogic", "MedAIClassifyTest", "MedAIClassifyWidget"]
 
 
 class MedAIClassify(ScriptedLoadableModule):
-    """Describes the module; it is hidden until it can do its work."""
+    """What Slicer's module list shows."""
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
-        parent.title = "MedAI Classify"
-        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        parent.dependencies = ["Volumes"]
+        parent.title = "MedAI Classification"
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Quantification")]
+        parent.dependencies = ["Volumes", "Segmentations", "Markups", "Tables", "Plots"]
         parent.contributors = ["SlicerMedAI contributors"]
         parent.helpText = _(
-            "Classifies a volume, a region or each segment. This module comes with a later version of MedAI; "
-            "today MedAI Segment segments volumes, and Segment Statistics measures the segments."
+            "Tells what a volume, a region or each segment is: choose it and a model, press Apply. "
+            "Shows calibrated probabilities, a heat map of what the network looked at, and a warning where the image "
+            "is unlike the training data. The networks run outside of Slicer, which stays usable and can cancel."
         )
         parent.acknowledgementText = _("Not a medical device: results are for research and have to be checked.")
-        parent.hidden = True
-
-
-class MedAIClassifyWidget(ScriptedLoadableModuleWidget):
-    """The panel of the base class: a hidden module is shown to no one."""
-
-
-class MedAIClassifyLogic(ScriptedLoadableModuleLogic):
-    """Empty: no work is offered by this version."""
-
-
-class MedAIClassifyTest(ScriptedLoadableModuleTest):
-    """A module that cannot do its work yet must not be offered to anyone."""
-
-    def runTest(self):
-        self.setUp()
-        self.test_module_is_hidden()
-
-    def test_module_is_hidden(self):
-        import slicer
-
-        self.assertTrue(slicer.modules.medaiclassify.hidden)

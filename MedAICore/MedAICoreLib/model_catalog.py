@@ -56,8 +56,9 @@ def _searchText(card: ModelCard) -> str:
 
 def cardHtml(card: ModelCard, estimateMb: float | None = None) -> str:
     """The model's card as simple HTML: what it finds, in what, at which resolution, how well, under which licence."""
+    found = (_("Finds"), card.labels) if card.labels else (_("Classes"), card.classes)
     rows = [
-        (_("Finds"), _shortList([label.name for label in card.labels])),
+        (found[0], _shortList([entry.name for entry in found[1]])),
         (_("Input"), ", ".join(_inputText(spec.name, spec.modality) for spec in card.inputs)),
         (_("Resolution"), _("{spacing} mm").format(spacing=" x ".join(f"{s:g}" for s in reversed(card.spacing_mm)))),
     ]
@@ -87,12 +88,24 @@ def _shortList(names: list[str], limit: int = 12) -> str:
 
 
 def _qualityText(card: ModelCard) -> str:
+    auc = _figure(card.training.metrics.get("auc"))
+    if auc is not None:
+        accuracy = _figure(card.training.metrics.get("accuracy"))
+        text = _("AUC {auc}").format(auc=f"{auc:.3f}")
+        return text if accuracy is None else text + ", " + _("accuracy {share}").format(share=f"{accuracy:.3f}")
     dice = card.training.metrics.get("mean_dice")
     if not isinstance(dice, int | float):
         return ""
     cases = card.training.metrics.get("cases")
     text = _("mean Dice {dice}").format(dice=f"{dice:.3f}")
     return _("{text} on {cases} held-back cases").format(text=text, cases=cases) if cases else text
+
+
+def _figure(value: object) -> float | None:
+    """A figure of an evaluation, which may come with its confidence interval: {value, ci95}."""
+    if isinstance(value, dict):
+        value = value.get("value")
+    return float(value) if isinstance(value, int | float) else None
 
 
 def listInstalledModels(folder: str = ""):

@@ -1,0 +1,1 @@
+"""The MedAI Classification module: widget, logic, runs, parameters, self-test."""
