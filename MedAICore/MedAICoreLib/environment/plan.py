@@ -17,8 +17,8 @@ from MedAICoreLib.environment.machine import Machine
 from MedAICoreLib.environment.places import Places
 from MedAICoreLib.environment.state import CHOSEN, MANAGED, SLICER
 
-# Longest path of a file in the packages, below the environment's folder (torch's headers; measured: 176).
-LONGEST_PATH = 180
+# Longest path of a file in an environment on Windows (torch's headers; measured: 200 on Linux, where lib is deeper).
+LONGEST_PATH = 195
 _WINDOWS_LIMIT = 259
 
 

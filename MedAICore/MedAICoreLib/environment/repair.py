@@ -111,20 +111,27 @@ def _interpreter_runs(shop: Workshop, built: Built) -> Steps:
 
 
 def _reinstall(shop: Workshop, built: Built, damaged: list[Damage]) -> Steps:
-    places, lock = shop.places, shop.commands.lock
-    versions = {normalized(name): (name, version) for name, version in built.packages.items()}
-    lines = []
-    for damage in damaged:
-        name, version = versions.get(normalized(damage.name), (damage.name, ""))
-        lines.append(lock.block(normalized(name)) or (f"{name}=={version}\n" if version else f"{name}\n"))
-    places.temporary.mkdir(parents=True, exist_ok=True)
-    requirements = places.temporary / "repair.txt"
-    requirements.write_text("".join(line if line.endswith("\n") else line + "\n" for line in lines), encoding="utf-8")
-    command = shop.commands.reinstall(places.environment(built.folder), requirements)
+    lock = shop.commands.lock
+    versions = {normalized(name): f"{name}=={version}\n" for name, version in built.packages.items()}
+    names = [normalized(damage.name) for damage in damaged]
     changed = [normalized(damage.name) for damage in damaged if damage.changed]
     if changed:
         yield shop.run(shop.commands.forget_cached(changed))
-    else:
+    # uv takes requirements with hashes (the locked ones) and without (torch and what came with it) only apart.
+    locked = [lock.block(name) for name in names if lock.block(name)]
+    other = [versions.get(name, f"{name}\n") for name in names if not lock.block(name)]
+    for lines in (locked, other):
+        if lines:
+            yield from _reinstall_lines(shop, built, lines, online=bool(changed))
+
+
+def _reinstall_lines(shop: Workshop, built: Built, lines: list[str], online: bool) -> Steps:
+    places = shop.places
+    places.temporary.mkdir(parents=True, exist_ok=True)
+    requirements = places.temporary / "repair.txt"
+    requirements.write_text("".join(line.rstrip("\n") + "\n" for line in lines), encoding="utf-8")
+    command = shop.commands.reinstall(places.environment(built.folder), requirements)
+    if not online:
         done = yield shop.run((*command, "--offline"), may_fail=True)
         if done.returncode == 0:
             return
