@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import slicer
@@ -13,20 +13,22 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from medai.config.model_card import ModelCard
-from medai.config.requests import DeviceInfo, LabelFound
+from medai.config.requests import LabelFound
 from medai.config.segment import SegmentConfig
+from medai.errors import MedAIError
 from medai.memory import estimate_mb
 from medai.mrml import OverwritePolicy, roi_in_volume, surface_steps
+from MedAICoreLib.runs import Run, RunQueue
 from MedAICoreLib.volume_hints import volumeHints
 from MedAISegLib.parameters import MedAISegParameterNode
-from MedAISegLib.run import Run, SegmentationRequest, SegmentationRun
+from MedAISegLib.run import SegmentationRequest, SegmentationRun
 from MedAISegLib.sequence_run import SequenceRun, browserOf
 
 # As many volume selectors as the panel has.
 MOST_INPUTS = 4
 
 
-class MedAISegLogic(ScriptedLoadableModuleLogic):
+class MedAISegLogic(ScriptedLoadableModuleLogic, RunQueue):
     """A queue of runs that `advance` moves on, a slice of work per call.
 
     `worker`: `MedAICoreLib.worker.WorkerHandle` (default: the one that all modules share). A script may use it so::
@@ -46,11 +48,8 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
             from MedAICoreLib.worker import sharedWorker
 
             worker = sharedWorker()
-        self._worker = worker
-        self._waiting: deque[Run] = deque()
-        self._active: Run | None = None
+        RunQueue.__init__(self, worker)
         self._surfaces: tuple[Any, Iterator[float]] | None = None
-        self.onRunChanged: Callable[[Run], None] | None = None
         self.onSurfaces: Callable[[float], None] | None = None
 
     def getParameterNode(self) -> MedAISegParameterNode:
@@ -59,80 +58,31 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
 
     # Runs
 
-    @property
-    def busy(self) -> bool:
-        """Whether a run is active or waiting."""
-        return self._active is not None or bool(self._waiting)
-
-    @property
-    def activeRun(self) -> Run | None:
-        """The run that is computed now."""
-        return self._active
-
-    @property
-    def waitingRuns(self) -> list[Run]:
-        """The runs that come after it, first come first."""
-        return list(self._waiting)
-
     def enqueue(self, request: SegmentationRequest) -> Run:
         """Put a run at the end of the queue."""
         runId, scene, client = uuid.uuid4().hex[:12], slicer.mrmlScene, self._worker.client
         if request.browserId:
-            run: Run = SequenceRun(runId, request, scene, client, self._onRunChanged)
-        else:
-            run = SegmentationRun(runId, request, scene, client, self._writeTable, self._onRunChanged)
-        self._waiting.append(run)
-        return run
+            return self._add(SequenceRun(runId, request, scene, client, self._runChanged))
+        return self._add(SegmentationRun(runId, request, scene, client, self._writeTable, self._runChanged))
 
     def advance(self) -> bool:
         """Do a slice of work; whether there is more. The panel calls it from a timer."""
-        if self._worker.started:
-            self._worker.client.poll()
-        if self._active is None and self._waiting:
-            self._active = self._waiting.popleft()
-        if self._active is not None:
-            self._active.advance()
-            if self._active is not None and self._active.ended:
-                self._active = None
         if self._surfaces is not None:
             self._advanceSurfaces()
-        return self.busy or self.makesSurfaces or (self._worker.started and self._worker.client.busy)
+        return super().advance() or self.makesSurfaces
 
     def enqueueSeveral(
         self, parameters: MedAISegParameterNode, card: ModelCard, location: str, volumes: list[Any]
     ) -> list[Run]:
         """Put a run for each of these volumes at the end of the queue, each with a segmentation of its own."""
-        return [self.enqueue(self.requestFromParameters(parameters, card, location, volume)) for volume in volumes]
-
-    def cancelActive(self) -> None:
-        """Stop the run that is computed; the waiting ones go on."""
-        run = self._active or (self._waiting.popleft() if self._waiting else None)
-        if run is not None:
-            run.cancel()
+        batch = uuid.uuid4().hex
+        requests = [self.requestFromParameters(parameters, card, location, volume) for volume in volumes]
+        return [self.enqueue(replace(request, batch=batch)) for request in requests]
 
     def cancelAll(self) -> None:
         """Stop everything at once; nothing of it reaches the scene any more."""
-        runs = [self._active] if self._active is not None else []
-        runs += list(self._waiting)
-        self._active = self._surfaces = None
-        self._waiting.clear()
-        for run in runs:
-            run.drop()
-
-    def requestDevices(self, onDevices: Callable[[list[dict[str, Any]]], None]) -> None:
-        """Ask the worker what can compute; `onDevices` gets {id, kind, name, free_mb} each."""
-
-        def onResult(info: DeviceInfo) -> None:
-            onDevices([{"id": d.id, "kind": d.kind, "name": d.name, "free_mb": d.free_mb} for d in info.devices])
-
-        self._worker.client.request("device.info", on_result=onResult)
-
-    def _onRunChanged(self, run: Run) -> None:
-        # The queue moves on first, so that whoever is told sees the state after the end of this run.
-        if run.ended and run is self._active:
-            self._active = None
-        if self.onRunChanged is not None:
-            self.onRunChanged(run)
+        self._surfaces = None
+        super().cancelAll()
 
     # Requests
 
@@ -255,7 +205,11 @@ class MedAISegLogic(ScriptedLoadableModuleLogic):
 
 
 def _knownModality(volume: Any) -> str:
-    hints = volumeHints(volume)
+    """What the volume's tags or units say that it is; empty where they do not, or where it has no voxels."""
+    try:
+        hints = volumeHints(volume)
+    except MedAIError:  # the run tells it
+        return ""
     return hints.modality if hints.certain else ""
 
 

@@ -1,11 +1,9 @@
-"""What a person asked for, on its way from the nodes to the scene; a slice of work per call."""
+"""A segmentation that a person asked for, on its way from the nodes to the scene; a slice of work per call."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -13,30 +11,12 @@ from slicer.i18n import tr as _
 
 from medai.config.requests import LabelFound, SegmentValue
 from medai.config.segment import SegmentConfig
-from medai.errors import InputError, MedAIError
+from medai.errors import InputError
 from medai.label_statistics import LabelExtent
 from medai.labels import LabelScheme
 from medai.mrml import OverwritePolicy, image_from_volume, write_map, write_segmentation
-from MedAISegLib.exchange import Exchange, ExchangeState
-
-# Share of the progress bar before the result is written into the scene.
-RECEIVED = 0.98
-
-
-class RunState(Enum):
-    """Where a run is."""
-
-    WAITING = "waiting"
-    SENDING = "sending"
-    COMPUTING = "computing"
-    RECEIVING = "receiving"
-    WRITING = "writing"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-ENDED = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
+from MedAICoreLib.runs import Run, RunState
+from MedAISegLib.exchange import SegmentExchange
 
 
 @dataclass(frozen=True)
@@ -46,7 +26,7 @@ class SegmentationRequest:
     `model`: package folder or file. `otherVolumeIds`: the model's second and further inputs. `modalities`: what the
     volumes are known to be, first one first (empty: unknown). `segmentationId`: empty for a new segmentation.
     `browserId`: of the sequence browser all of whose frames are segmented, with the volume as its proxy; empty for the
-    volume as it is.
+    volume as it is. `batch`: name of the runs that were asked for together; Cancel stops all of them.
     """
 
     volumeId: str
@@ -59,6 +39,7 @@ class SegmentationRequest:
     otherVolumeIds: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
     browserId: str = ""
+    batch: str = ""
 
     @property
     def volumeIds(self) -> tuple[str, ...]:
@@ -91,118 +72,22 @@ class RunResult:
     modelLoads: int = 0
 
 
-class Run:
-    """A state machine that `advance` moves on; it never waits. Its kinds say what is sent and what is written.
+class SegmentRun(Run):
+    """What the runs of this module share: their exchange with the worker."""
 
-    `client`: `medai.client.Client`. `onChanged(run)` is called at each change.
-    """
-
-    def __init__(self, runId: str, request: SegmentationRequest, scene: Any, client: Any, onChanged: Callable) -> None:
-        self.runId = runId
-        self.request = request
-        self.state = RunState.WAITING
-        self.fraction = 0.0
-        self.stage = ""
-        self.etaSeconds: float | None = None
-        self.error: MedAIError | None = None
-        self.result: RunResult | None = None
-        self._scene = scene
-        self._client = client
-        self._onChanged = onChanged
-        self._startedSeconds = 0.0
-        self._exchange: Exchange | None = None
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen."""
-        return self.state in ENDED
-
-    def advance(self) -> None:
-        """Do the next slice of work; what goes wrong ends the run with its error and leaves the scene as it was."""
-        if self.ended:
-            return
-        try:
-            if self.state is RunState.WAITING:
-                self._startedSeconds = time.monotonic()
-                self._start()
-            elif self.state is RunState.WRITING:
-                self._write()
-            elif self._exchange is not None:
-                self._exchange.advance()
-        except MedAIError as error:
-            self._fail(error)
-
-    def cancel(self) -> None:
-        """End the run; where the worker computes, it is told, and the run ends with its answer (within a second)."""
-        if self.ended or (self._exchange is not None and self._exchange.cancel()):
-            return
-        self._end(RunState.CANCELLED)
-
-    def drop(self) -> None:
-        """End the run at once and for good, as its scene is closed."""
-        if self._exchange is not None:
-            self._exchange.drop()
-        if not self.ended:
-            self._end(RunState.CANCELLED)
-
-    def _start(self) -> None:
-        raise NotImplementedError
-
-    def _write(self) -> None:
-        raise NotImplementedError
+    request: SegmentationRequest
+    _exchange: SegmentExchange | None
 
     def _send(self, volumes: list[Any]) -> None:
         """Start the exchange of these volumes with the worker."""
         modalities = [self.request.modalityOf(row) for row in range(len(volumes))]
-        self._exchange = Exchange(
-            self._client, self.request.model, self.request.config, volumes, modalities, self._onExchange
+        self._exchange = SegmentExchange(
+            self._client, self.request.model, self.request.config, volumes, modalities, self._exchangeChanged
         )
         self._changed(RunState.SENDING, self._overall(0.0), _("Sending the image"))
 
-    def _onExchange(self) -> None:
-        exchange = self._exchange
-        if exchange is None or self.ended:
-            return
-        self.etaSeconds = exchange.etaSeconds
-        if exchange.state is ExchangeState.FAILED:
-            self._fail(exchange.error)
-        elif exchange.state is ExchangeState.DONE:
-            self._changed(RunState.WRITING, self._overall(1.0), _("Writing the segmentation"))
-        else:
-            self._changed(RunState(exchange.state.value), self._overall(exchange.fraction), exchange.stage)
 
-    def _overall(self, fraction: float) -> float:
-        """Share of the run that is done when this share of the exchange is."""
-        return RECEIVED * fraction
-
-    def _node(self, nodeId: str, name: str) -> Any:
-        node = self._scene.GetNodeByID(nodeId)
-        if node is None:
-            raise InputError(
-                _("The volume '{name}' is no longer in the scene.").format(name=name),
-                _("Load it again and press Apply."),
-            )
-        return node
-
-    def _fail(self, error: MedAIError) -> None:
-        if not self.ended:
-            self.error = error
-            self._end(RunState.CANCELLED if error.code == "cancelled" else RunState.FAILED)
-
-    def _end(self, state: RunState) -> None:
-        if self._exchange is not None:
-            self._exchange.release()
-            self._exchange = None
-        self._changed(state, 1.0 if state is RunState.DONE else 0.0, "")
-
-    def _changed(self, state: RunState, fraction: float, stage: str) -> None:
-        self.state, self.fraction, self.stage = state, fraction, stage
-        if state in ENDED:
-            self.etaSeconds = None
-        self._onChanged(self)
-
-
-class SegmentationRun(Run):
+class SegmentationRun(SegmentRun):
     """Segments the volume as it is now, from one or several inputs.
 
     `writeTable(scene, volume, segmentation, statistics)` makes the table node and gives its ID.
@@ -215,7 +100,7 @@ class SegmentationRun(Run):
         self._writeTable = writeTable
 
     def _start(self) -> None:
-        self._send([self._node(nodeId, self.request.volumeName) for nodeId in self.request.volumeIds])
+        self._send([self._volume(nodeId, self.request.volumeName) for nodeId in self.request.volumeIds])
 
     def _write(self) -> None:
         exchange, value = self._exchange, self._exchange.value
@@ -269,7 +154,7 @@ class SegmentationRun(Run):
 
     def _unchangedVolume(self) -> Any:
         """The volume, if its grid is still that of the voxels that were sent; a moved parent transform is fine."""
-        volume = self._node(self.request.volumeId, self.request.volumeName)
+        volume = self._volume(self.request.volumeId, self.request.volumeName)
         now, sent = image_from_volume(volume, copy=False), self._exchange.image
         if now.shape != sent.shape or not np.allclose(now.ijk_to_ras, sent.ijk_to_ras, atol=1e-6):
             raise InputError(

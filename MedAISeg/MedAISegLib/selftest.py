@@ -15,10 +15,10 @@ from medai.config.model_card import load_card
 from medai.image import Image
 from medai.mrml import roi_in_volume, volume_from_image
 from medai.mrml.volumes import volume_matrix
+from MedAICoreLib.runs import RunState
 from MedAICoreLib.worker import WorkerHandle
 from MedAISegLib import standin_worker
 from MedAISegLib.logic import MedAISegLogic
-from MedAISegLib.run import RunState
 
 SPACING_IJK = (0.8, 1.1, 2.5)
 SHAPE_KJI = (14, 31, 37)

@@ -14,7 +14,8 @@ from medai.config.requests import SegmentValue
 from medai.errors import InputError, MedAIError
 from medai.labels import LabelScheme
 from medai.mrml import OverwritePolicy, write_segmentation
-from MedAISegLib.run import Run, RunResult, RunState, SegmentationRequest, foundExtents, noteRun
+from MedAICoreLib.runs import RunState
+from MedAISegLib.run import RunResult, SegmentationRequest, SegmentRun, foundExtents, noteRun
 
 
 def browserOf(volume: Any) -> Any:
@@ -25,7 +26,7 @@ def browserOf(volume: Any) -> Any:
     return browser if browser is not None and browser.GetNumberOfItems() > 1 else None
 
 
-class SequenceRun(Run):
+class SequenceRun(SegmentRun):
     """Segments each frame of the sequence that the volume is the proxy of; the worker keeps the model loaded.
 
     The segmentations are made in a scene of their own and reach the person's scene all at once: what is cancelled, or
@@ -39,14 +40,14 @@ class SequenceRun(Run):
         self._frame = 0
         self._frames = 0
         self._workshop: Any = None
-        self._volume: Any = None
+        self._frameVolume: Any = None
         self._source: Any = None
         self._made: Any = None
         self._values: list[SegmentValue] = []
         self._warnings: list[str] = []
 
     def _start(self) -> None:
-        volume = self._node(self.request.volumeId, self.request.volumeName)
+        volume = self._volume(self.request.volumeId, self.request.volumeName)
         self._source = self._browser().GetSequenceNode(volume)
         if self._source is None or self._source.GetNumberOfDataNodes() == 0:
             raise InputError(
@@ -63,14 +64,14 @@ class SequenceRun(Run):
     def _sendFrame(self) -> None:
         frame = self._source.GetNthDataNode(self._frame)
         # Shares the frame's voxels; without the proxy's transform, which the segmentation will be under as well.
-        self._volume = slicer.vtkMRMLScalarVolumeNode()
-        self._volume.SetName(f"{self.request.volumeName} {self._frame + 1}")
+        volume = slicer.vtkMRMLScalarVolumeNode()
+        volume.SetName(f"{self.request.volumeName} {self._frame + 1}")
         matrix = vtk.vtkMatrix4x4()
         frame.GetIJKToRASMatrix(matrix)
-        self._volume.SetIJKToRASMatrix(matrix)
-        self._volume.SetAndObserveImageData(frame.GetImageData())
-        self._volume = self._workshop.AddNode(self._volume)
-        self._send([self._volume])
+        volume.SetIJKToRASMatrix(matrix)
+        volume.SetAndObserveImageData(frame.GetImageData())
+        self._frameVolume = self._workshop.AddNode(volume)
+        self._send([self._frameVolume])
 
     def _changed(self, state: RunState, fraction: float, stage: str) -> None:
         if stage:
@@ -112,7 +113,7 @@ class SequenceRun(Run):
             self._workshop,
             self._exchange.labels,
             LabelScheme(value.labels),
-            self._volume,
+            self._frameVolume,
             policy=OverwritePolicy.OVERWRITE_ALL,
             run_id=self.runId,
             model_id=self.request.modelId,
@@ -126,7 +127,7 @@ class SequenceRun(Run):
 
     def _finish(self) -> None:
         """Everything into the person's scene: the sequence, its proxy in the same browser, a table over the frames."""
-        volume = self._node(self.request.volumeId, self.request.volumeName)
+        volume = self._volume(self.request.volumeId, self.request.volumeName)
         browser = self._browser()
         name = self._scene.GenerateUniqueName(f"{volume.GetName()} segmentation")
         self._made.SetName(f"{name} sequence")
@@ -194,4 +195,4 @@ class SequenceRun(Run):
         super()._end(state)
         if self._workshop is not None:
             self._workshop.Clear(True)
-        self._workshop = self._volume = self._source = self._made = None
+        self._workshop = self._frameVolume = self._source = self._made = None

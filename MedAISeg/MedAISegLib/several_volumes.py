@@ -12,8 +12,8 @@ from slicer.i18n import tr as _
 from medai.config.model_card import ModelCard
 from medai.errors import MedAIError
 from MedAICoreLib.model_suggestion import misfits
+from MedAICoreLib.runs import Run, RunState
 from MedAICoreLib.volume_hints import volumeHints
-from MedAISegLib.run import Run, RunState
 
 NODE_ID_ROLE = 256  # Qt::UserRole
 

@@ -13,12 +13,12 @@ from MedAICoreLib.environment_setup import environmentProblem, sharedSetup
 from MedAICoreLib.model_selector import ModelSelector
 from MedAICoreLib.progress_text import durationText, progressText
 from MedAICoreLib.reload import forget_packages
+from MedAICoreLib.runs import RunState
 from MedAICoreLib.settings import Settings
 from MedAICoreLib.suggestion_line import SuggestionLine
 from MedAICoreLib.worker import sharedWorker
 from MedAISegLib.click_panel import ClickPanel
 from MedAISegLib.logic import MedAISegLogic
-from MedAISegLib.run import RunState
 from MedAISegLib.sequence_run import browserOf
 from MedAISegLib.several_volumes import SeveralVolumes
 

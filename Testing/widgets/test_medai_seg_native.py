@@ -148,29 +148,48 @@ def test_several_volumes_go_in_one_go_and_a_failure_stops_none(panel, ball):
     broken = slicer.util.arrayFromVolume(volumes[1]).astype(np.float32)
     broken[0, 0, 0] = np.inf
     slicer.util.updateVolumeFromArray(volumes[1], broken)
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
     choose_model(panel)
     panel.ui.severalCollapsibleButton.collapsed = False
     pump(20)
-    assert panel.ui.volumesList.count == 3
+    assert panel.ui.volumesList.count == 4
     assert not panel.ui.severalButton.enabled
     click(panel.ui.allVolumesButton)
-    assert panel.ui.severalButton.text == "Segment 3 volumes"
+    assert panel.ui.severalButton.text == "Segment 4 volumes"
     chosen = panel.widget._parameterNode.segmentation
     click(panel.ui.severalButton)
     panel.wait()
     runs = panel.widget.several.runs
-    assert [run.state.value for run in runs] == ["done", "failed", "done"]
+    assert [run.state.value for run in runs] == ["done", "failed", "done", "failed"]
     assert sum(run.result.modelLoads for run in runs if run.result) == 1
     summary = panel.ui.severalLabel.text.splitlines()
-    assert summary[0] == "2 of 3 volumes segmented."
+    assert summary[0] == "2 of 4 volumes segmented."
     assert summary[1].startswith("two: failed: The image has voxels that are not finite")
+    assert summary[2] == "empty: failed: The volume 'empty' has no voxels."
     names = {node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")}
     assert names == {"one segmentation", "three segmentation"}
     assert panel.widget._parameterNode.segmentation is chosen, "the choice for Apply is the person's"
     panel.add_phantom("late")
     pump(20)
-    assert panel.ui.volumesList.count == 4
-    assert panel.ui.severalButton.text == "Segment 3 volumes"
+    assert panel.ui.volumesList.count == 5
+    assert panel.ui.severalButton.text == "Segment 4 volumes"
+
+
+def test_cancel_stops_all_that_were_asked_for_together(panel, ball):
+    import slicer
+
+    for _ in range(3):
+        ball.ballVolume()
+    choose_model(panel)
+    panel.ui.severalCollapsibleButton.collapsed = False
+    pump(20)
+    click(panel.ui.allVolumesButton)
+    panel.ui.severalButton.click()
+    panel.ui.applyButton.click()
+    panel.wait()
+    assert [run.state.value for run in panel.widget.several.runs] == ["cancelled"] * 3
+    assert panel.ui.severalLabel.text.splitlines()[0] == "0 of 3 volumes segmented."
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
 def test_several_volumes_need_a_model_of_one_input(panel, ball):
