@@ -11,6 +11,8 @@ from MedAICoreLib.model_panel import ModelPanel
 from MedAICoreLib.progress_text import durationText
 
 ITEM_COLUMNS = 3
+# As many warnings as the status line shows.
+MOST_NOTES = 6
 NODE_SELECTORS = ("inputVolume", "roi", "segmentation")
 
 
@@ -115,14 +117,19 @@ class MedAIClassifyWidget(ModelPanel):
         text = _("{volume}: done in {time} ({model}).").format(
             volume=run.request.volumeName, time=durationText(result.totalSeconds), model=result.model
         )
-        self.ui.statusLabel.text = "\n".join([text, *self._leftOut, *result.warnings])
+        # The banner says already what is unlike the training data: the last warning of such an item.
+        said = {item.warnings[-1] for item in result.items if _flagged(item) and item.warnings}
+        notes = [*self._leftOut, *(warning for warning in result.warnings if warning not in said)]
+        if len(notes) > MOST_NOTES:
+            notes = [*notes[:MOST_NOTES], _("{count} more warnings.").format(count=len(notes) - MOST_NOTES)]
+        self.ui.statusLabel.text = "\n".join([text, *notes])
         self._showAnomaly(result)
         self._showItems(run)
         if result.heatMapId and self.ui.showHeatMapCheckBox.checked:
             self.logic.showHeatMap(run.request.volumeId, result.heatMapId, True)
 
     def _showAnomaly(self, result) -> None:
-        flagged = [item.name for item in result.items if item.anomaly is not None and item.anomaly.flag]
+        flagged = [item.name for item in result.items if _flagged(item)]
         self.ui.anomalyLabel.visible = bool(flagged)
         if not flagged:
             return
@@ -144,8 +151,7 @@ class MedAIClassifyWidget(ModelPanel):
         table.setHorizontalHeaderLabels([_("Item"), _("Class"), _("Probability")])
         table.setRowCount(len(items))
         for row, item in enumerate(items):
-            flagged = item.anomaly is not None and item.anomaly.flag
-            predicted = f"\N{WARNING SIGN} {item.predicted}" if flagged else item.predicted
+            predicted = f"\N{WARNING SIGN} {item.predicted}" if _flagged(item) else item.predicted
             texts = (item.name, predicted, f"{100 * item.probabilities[item.predicted]:.1f} %")
             for column, text in enumerate(texts):
                 cell = qt.QTableWidgetItem(text)
@@ -260,6 +266,10 @@ class MedAIClassifyWidget(ModelPanel):
     def applyText(self) -> str:
         """What Apply does."""
         return _("Classify. Slicer stays usable meanwhile.")
+
+
+def _flagged(item) -> bool:
+    return item.anomaly is not None and item.anomaly.flag
 
 
 def _escaped(text) -> str:

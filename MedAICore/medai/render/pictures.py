@@ -20,7 +20,7 @@ from medai.render.annotations import add_direction_letters, add_text, legend_til
 from medai.render.opengl import quiet_vtk, require_opengl
 from medai.render.png import Pixels, pixels_of, tiled, write_png
 
-_ORIENTATIONS = ("Axial", "Coronal", "Sagittal")
+ORIENTATIONS = ("Axial", "Coronal", "Sagittal")
 
 # Side that is looked from: (direction to the camera, direction up in the picture), RAS. From below, not from above, as
 # radiologists see axial slices: the patient's left is then at the right of the picture.
@@ -51,8 +51,8 @@ def slice_picture(
     point = tuple(point_ras) if point_ras is not None else _middle_of_labels(label_map)
     center = point if point_ras is not None else _center_of_all(label_map)
     with quiet_vtk(), headless_scene() as host:
-        volume = _shown_volume(host, image)
-        views = [_slice_view(host, volume, name, tile) for name in _ORIENTATIONS]
+        volume = shown_volume(host, image)
+        views = [slice_view(host, volume, name, tile) for name in ORIENTATIONS]
         # After the views have their image: what is added to a view first is drawn first, and the labels lie on top.
         result = write_segmentation(host.scene, label_map, scheme, volume, run_id="picture")
         display = host.scene.GetNodeByID(result.segmentation_node_id).GetDisplayNode()
@@ -60,8 +60,8 @@ def slice_picture(
         display.SetOpacity2DOutline(1.0)
         display.SetSliceIntersectionThickness(2)
         tiles = [
-            _slice_tile(view, name, point, center, field_of_view_mm)
-            for view, name in zip(views, _ORIENTATIONS, strict=True)
+            slice_tile(view, name, point, center, field_of_view_mm)
+            for view, name in zip(views, ORIENTATIONS, strict=True)
         ]
     tiles.append(legend_tile(scheme, statistics, tile, title or image.name))
     return write_png(path, tiled([tiles[:2], tiles[2:]]))
@@ -92,7 +92,7 @@ def surface_picture(
     return write_png(path, tiled([tiles[:2], tiles[2:]]))
 
 
-def _shown_volume(host: HeadlessScene, image: Image) -> Any:
+def shown_volume(host: HeadlessScene, image: Image) -> Any:
     """The volume node of the image's first channel, with a grey range that fits it."""
     volume = volume_from_image(host.scene, image.with_array(image.array[:1]))
     low, high = _window(image.channel(0))
@@ -129,9 +129,9 @@ def _middle_of_labels(label_map: Image) -> tuple[float, ...]:
     return tuple(float(x) for x in ras[:3])
 
 
-def _slice_view(host: HeadlessScene, volume: Any, orientation: str, tile: int) -> SliceView:
-    """A slice view with the volume in it, fitted; it draws only when told to."""
-    view = SliceView(host.scene, host.application_logic, orientation, NoScheduleRendering())
+def slice_view(host: HeadlessScene, volume: Any, orientation: str, tile: int, name: str = "") -> SliceView:
+    """A slice view with the volume in it, fitted; it draws only when told to. Two views of a scene need two names."""
+    view = SliceView(host.scene, host.application_logic, name or orientation, NoScheduleRendering())
     view.render_window().SetSize(tile, tile)
     view.set_orientation(orientation)
     view.set_background_volume_id(volume.GetID())
@@ -150,7 +150,7 @@ def _center_of_all(label_map: Image) -> tuple[float, ...]:
     return tuple(float(x) for x in ras[:3])
 
 
-def _slice_tile(
+def slice_tile(
     view: SliceView,
     orientation: str,
     point: Sequence[float],
