@@ -3,8 +3,8 @@
     python Testing/widgets/take_screenshots.py [FOLDER] [--all]
 
 The head is an average of 152 people, so that no person is shown. `demo/slices.png` of `make demo` is the picture of the
-result; this script makes those of the panel, in the five states at 350 and 600 pixels (`--all`), or just those that
-the documentation shows.
+result; this script makes those of the panel, in the five states at 350 and 600 pixels and in both themes (`--all`), or
+just those that the documentation shows.
 """
 
 from __future__ import annotations
@@ -20,8 +20,14 @@ sys.path[:0] = [str(ROOT / "Testing"), str(ROOT / "MedAICore")]
 from host import start  # noqa: E402
 from host.event_loop import pump, wait_until  # noqa: E402
 from host.pictures import grab  # noqa: E402
+from host.themes import use_theme  # noqa: E402
 
-SHOWN = {("done", 600): "MedAISeg.png", ("empty", 350): "MedAISeg-empty.png", ("error", 350): "MedAISeg-error.png"}
+SHOWN = {
+    ("done", 600, False): "MedAISeg.png",
+    ("empty", 350, False): "MedAISeg-empty.png",
+    ("error", 350, False): "MedAISeg-error.png",
+    ("running", 350, True): "MedAISeg-dark.png",
+}
 
 
 def main(folder: Path, everything: bool) -> None:
@@ -31,10 +37,14 @@ def main(folder: Path, everything: bool) -> None:
     ui = widget.ui
 
     def take(state: str) -> None:
-        pump(50)
-        for width in (350, 600):
-            if everything or (state, width) in SHOWN:
-                grab(widget.parent, folder / SHOWN.get((state, width), f"MedAISeg-{state}-{width}.png"), width)
+        for width, dark in ((350, False), (600, False), (350, True), (600, True)):
+            if not everything and (state, width, dark) not in SHOWN:
+                continue
+            use_theme(dark)
+            pump(50)
+            name = SHOWN.get((state, width, dark), f"MedAISeg-{state}-{width}{'-dark' if dark else ''}.png")
+            grab(widget.parent, folder / name, width)
+        use_theme(False)
 
     take("empty")
     widget.setInterpreter(sys.executable)
@@ -48,6 +58,7 @@ def main(folder: Path, everything: bool) -> None:
     region.SetCenter(-28, -22, -14)
     region.SetSize(44, 64, 52)
     ui.keepLargestCheckBox.checked = True
+    ui.probabilitiesCheckBox.checked = True
     ui.inputVolumeSelector.setCurrentNode(volume)
     ui.roiSelector.setCurrentNode(region)
     take("ready")
