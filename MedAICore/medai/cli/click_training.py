@@ -36,6 +36,9 @@ def train_click(
     cooldown: Annotated[
         int, typer.Option("--cooldown", min=0, help="Let the learning rate fall to 0 over the last so many steps.")
     ] = 0,
+    validation_minutes: Annotated[
+        float, typer.Option("--validation-minutes", help="How often the validation part is measured.")
+    ] = 15.0,
     max_minutes: Annotated[float | None, typer.Option("--max-minutes", help="Stop after so many minutes.")] = None,
     size: Annotated[int, typer.Option("--size", help="Side of the cube in voxels; may change on resuming.")] = 48,
     width: Annotated[int, typer.Option("--width", min=1, help="Channels of the network's first level.")] = 8,
@@ -62,6 +65,7 @@ def train_click(
         steps=steps,
         cooldown_steps=cooldown,
         minutes=max_minutes,
+        validation_minutes=validation_minutes,
         batch_size=batch_size,
         learning_rate=learning_rate,
         width=width,

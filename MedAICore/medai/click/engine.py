@@ -33,8 +33,11 @@ class ClickEngine(Protocol):
         """Do now what would make the first prompt slow."""
         ...
 
-    def complete(self, image: Floats, values: Floats, cut_off: bool) -> bool:
-        """Whether the result can stand; otherwise a wider cube is tried. `cut_off`: it reaches the cube's border."""
+    def rate(self, image: Floats, values: Floats, cut_off: bool, first: bool) -> float:
+        """How good a result is; one below 1 makes a wider cube be tried, and the best of all is taken.
+
+        `cut_off`: it reaches the cube's border; `first`: there was no mask before.
+        """
         ...
 
     def predict(self, image: Floats, previous: Floats, maps: PromptMaps, cancelled: CancelCheck) -> Floats:

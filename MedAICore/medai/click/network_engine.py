@@ -49,9 +49,9 @@ class NetworkEngine:
         noise = torch.rand(len(CHANNELS), *(self._size,) * 3)
         self._predictor(noise.to(self._predictor.device), cancelled)
 
-    def complete(self, image: Floats, values: Floats, cut_off: bool) -> bool:
+    def rate(self, image: Floats, values: Floats, cut_off: bool, first: bool) -> float:
         """The network's result stands unless the cube's border cuts it off."""
-        return not cut_off
+        return 0.0 if cut_off else 1.0
 
     def predict(
         self, image: Floats, previous: Floats, maps: PromptMaps, cancelled: CancelCheck = never_cancelled

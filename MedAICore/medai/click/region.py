@@ -46,11 +46,18 @@ def segment_region(
     """Segment around all `prompts` and the `mask` so far; `voxels` (k, j, i) are the image's."""
     started_s = time.perf_counter()
     grid = first_grid(image, mask, prompts, engine.size)
+    first = not mask.any()
+    best: tuple[float, Grid, Floats, PromptMaps] | None = None
     for _ in range(_MOST_ZOOMS):
         picture, values, maps = _predict(voxels, mask, prompts, grid, engine, cancelled)
-        if grid.covers_image() or engine.complete(picture, values, _cut_off(values, grid)):
+        rating = engine.rate(picture, values, _cut_off(values, grid), first)
+        if best is None or rating >= best[0]:
+            best = rating, grid, values, maps
+        if rating >= 1 or grid.covers_image():
             break
         grid = _wider(grid, image)
+    assert best is not None
+    _, grid, values, maps = best
     network_s = time.perf_counter() - started_s
     box = grid.box()
     new = (grid.restore(_connected(values, maps), box) > 0.5).astype(np.uint8)

@@ -26,7 +26,7 @@ from medai.training.click_settings import ClickTrainingSettings
 _OWN_LIST = Path(__file__).resolve().parent.parent / "resources" / "click-any-data.json"
 _MAY_CHANGE = (
     "steps", "cooldown_steps", "learning_rate", "batch_size", "checkpoint_minutes", "validation_minutes",
-    "synthetic", "brains", "size",
+    "synthetic", "brains", "size", "validation_samples",
 )  # fmt: skip
 
 

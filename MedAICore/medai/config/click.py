@@ -55,7 +55,7 @@ class ClickTrainConfig:
     synthetic: float | None = None
     brains: float | None = None
     checkpoint_minutes: float = 5.0
-    validation_minutes: float = 10.0
+    validation_minutes: float = 15.0
     resume: bool = False
     package_only: bool = False
 

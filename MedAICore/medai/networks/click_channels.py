@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
+from medai.networks.grow_cut import grow_cut, smoothed
+
 CHANNELS = (
     "image",
     "rank",
@@ -22,6 +24,7 @@ CHANNELS = (
     "positive",
     "negative",
     "region",
+    "grown",
 )
 CLICK_SIGMA = 1.5
 """Width of a click's ball, in voxels of the network's grid."""
@@ -29,6 +32,9 @@ PERCENTILES = (1.0, 99.0)
 """Percentiles of an image's intensities in the cube that become 0 and 1."""
 LIMITS = (-0.5, 1.5)
 """Where intensities beyond these percentiles are cut."""
+SEED = 0.4
+"""From this height on a click's ball is a seed."""
+_SWEEPS = 60  # enough to cross a cube; what is further off is reached by the network
 _QUANTILES = 65
 _WIDTH = 0.08  # of likeness, in units of the normalised image and of ranks (both 0..1)
 _MOST_SAMPLES = 12
@@ -50,7 +56,35 @@ def click_channels(
         _likeness(rank, smooth_rank, positive),
         _likeness(rank, smooth_rank, negative),
     ]
-    return torch.cat((2 * image - 1, 2 * rank - 1, *likeness, previous, positive, negative, region), dim=1)
+    grown = grow_cut(smoothed(image), click_seeds(positive, negative, region), _SWEEPS)
+    return torch.cat((2 * image - 1, 2 * rank - 1, *likeness, previous, positive, negative, region, grown), dim=1)
+
+
+def click_seeds(positive: torch.Tensor, negative: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
+    """Seeds (b, 1, n, n, n) for grow-cut: 1 at positive clicks and in the heart of positive regions, -1 at negative
+    ones, outside of positive boxes, in negative regions, and at the border of the cube; 0 elsewhere.
+    """
+    seeds = torch.zeros_like(positive)
+    for axis in (2, 3, 4):
+        seeds.select(axis, 0).fill_(-1)
+        seeds.select(axis, -1).fill_(-1)
+    wanted = region > 0
+    for sample in torch.nonzero(wanted.flatten(1).any(dim=1)).flatten().tolist():
+        seeds[sample, 0][_heart(wanted[sample, 0])] = 1
+    seeds[region < 0] = -1
+    seeds[negative > SEED] = -1
+    seeds[(positive > SEED) & (negative <= positive)] = 1
+    return seeds
+
+
+def _heart(region: torch.Tensor) -> torch.Tensor:
+    """The middle of a region (n, n, n): the same shape, a third as wide, around its centre."""
+    where = torch.nonzero(region).float()
+    center = where.mean(dim=0)
+    inner = (center + (where - center) / 3).round().long()
+    heart = torch.zeros_like(region)
+    heart[tuple(inner.T)] = True
+    return heart & region
 
 
 def stamp_ball(target: torch.Tensor, center: Sequence[int], sigma: float = CLICK_SIGMA) -> None:

@@ -28,9 +28,9 @@ class ClickTrainingSettings:
     ema_decay: float = 0.998
     synthetic: float = 0.4
     brains: float = 0.1
-    validation_minutes: float = 10.0
+    validation_minutes: float = 15.0
     checkpoint_minutes: float = 5.0
-    validation_samples: int = 12
+    validation_samples: int = 6
     seed: int = 0
 
     def __post_init__(self) -> None:

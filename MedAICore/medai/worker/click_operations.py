@@ -30,9 +30,7 @@ from medai.worker.run import Operation, Run
 if TYPE_CHECKING:
     from medai.click import ClickSession, ClickStep, LoadedClickModel
 
-DEFAULT_MODEL = "click-any"
 MOST_SESSIONS = 4
-_NO_MODEL = "No click model is installed: grow-cut segments, which knows no anatomy and needs more prompts."
 
 
 class ClickSessions:
@@ -120,11 +118,12 @@ def _model(args: ClickOpenArgs, run: Run, warnings: list[str]) -> LoadedClickMod
     if args.model == "grow-cut":
         return None
     from medai.click import load_model
+    from medai.click.clicking import DEFAULT_MODEL, NO_MODEL
     from medai.inference import choose_device
     from medai.models import list_models, open_model
 
     if not args.model and not any(package.card.id == DEFAULT_MODEL for package in list_models()):
-        warnings.append(_NO_MODEL)
+        warnings.append(NO_MODEL)
         return None
     root = locate(args.model or DEFAULT_MODEL)
     if not root.exists():
