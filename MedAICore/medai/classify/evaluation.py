@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from medai.classify.curves import curves
 from medai.classify.decision import decide, positive_class
 from medai.classify.loading import LoadedClassifier
 from medai.config.classify import ClassifyConfig
@@ -48,7 +49,8 @@ def run(
     """Figures of the model on the data set's test split, or on its validation split, or on all where it has none.
 
     As plain data: n, auc and accuracy {value, ci95}, balanced_accuracy, sensitivity, specificity, f1, brier, ece,
-    confusion (rows: true), and split, classes, positive, warnings. DatasetError where there is nothing to measure on.
+    confusion (rows: true), and split, classes, positive, warnings, and the curves (roc, reliability). DatasetError
+    where there is nothing to measure on.
     """
     found = list_labelled(dataset, model.classes)
     split, items = evaluated_cases(found)
@@ -140,6 +142,7 @@ def measured(made: Predictions, model: LoadedClassifier) -> dict[str, Any]:
         "confusion": confusion.tolist(),
         "classes": list(model.classes),
         "positive": None if positive is None else model.classes[positive],
+        **curves(probabilities, labels, model.classes, None if positive is None else model.classes[positive]),
     }
 
 
