@@ -227,7 +227,11 @@ class MedAIClassifyLogic(ScriptedLoadableModuleLogic, RunQueue):
 
     def evaluationOf(self, card: ModelCard | None) -> dict[str, Any] | None:
         """The evaluation in a model's card, where it has curves."""
-        return card.training.metrics if card is not None and has_curves(card.training.metrics) else None
+        metrics = card.training.metrics if card is not None else {}
+        for report in (metrics, metrics.get("validation")):
+            if isinstance(report, dict) and has_curves(report):
+                return report
+        return None
 
     def readEvaluation(self, path: str) -> dict[str, Any]:
         """The evaluation in a JSON file. Raises FileFormatError."""

@@ -88,9 +88,12 @@ def _shortList(names: list[str], limit: int = 12) -> str:
 
 
 def _qualityText(card: ModelCard) -> str:
-    auc = _figure(card.training.metrics.get("auc"))
+    metrics = card.training.metrics
+    if isinstance(metrics.get("validation"), dict) and "auc" not in metrics:
+        metrics = metrics["validation"]
+    auc = _figure(metrics.get("auc"))
     if auc is not None:
-        accuracy = _figure(card.training.metrics.get("accuracy"))
+        accuracy = _figure(metrics.get("accuracy"))
         text = _("AUC {auc}").format(auc=f"{auc:.3f}")
         return text if accuracy is None else text + ", " + _("accuracy {share}").format(share=f"{accuracy:.3f}")
     dice = card.training.metrics.get("mean_dice")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medai.classify import planning
+from medai.classify.curves import curves
 from medai.config.model_card import Calibration, ClassSpec, FramingSpec, ModelCard, NetworkSpec, Training, TrainingData
 from medai.config.training import ClassificationRecipe, ModelDescription, TrainConfig
 from medai.dataset.classification import LabelledSet, check_trainable, list_labelled
@@ -258,6 +259,7 @@ def _calibrate(
         "brier_uncalibrated": round(brier_score(before, labels), 4),
         "ece": round(calibration_error(probabilities, labels), 4),
         "ece_uncalibrated": round(calibration_error(before, labels), 4),
+        **curves(probabilities, labels, found.classes, next(iter(thresholds), None)),
     }
     return Calibration(round(temperature, 4), thresholds), metrics
 

@@ -224,7 +224,7 @@ def _train_classifier(config: TrainConfig, session: Session) -> Outcome:
         "minutes": result.minutes,
         "warnings": session.warnings,
     }
-    text = ", ".join(f"{name} {value}" for name, value in result.metrics.items())
+    text = ", ".join(f"{name} {value}" for name, value in result.metrics.items() if isinstance(value, int | float))
     return Outcome(data, lambda console: console.print(f"{result.output}: {text}; {result.minutes} minutes."))
 
 
