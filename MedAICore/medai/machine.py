@@ -73,3 +73,11 @@ def _process_memory_windows() -> float | None:
     process = ctypes.c_void_p(kernel32.GetCurrentProcess())
     done = kernel32.K32GetProcessMemoryInfo(process, ctypes.byref(counters), ctypes.c_uint32(72))
     return counters[2] / MIB if done else None
+
+
+def release_free_memory() -> None:
+    """Give memory that was freed, but that the C library keeps for later, back to the system (glibc has this)."""
+    if sys.platform.startswith("linux"):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

@@ -14,6 +14,7 @@ import math
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +42,9 @@ _REWRITING = "2"
 _MODEL = "model.xml"
 _COUNTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
+# What was counted: a worker asks for the same network and tile in every run.
+_counted: weakref.WeakKeyDictionary[nn.Module, dict[tuple[int, ...], int]] = weakref.WeakKeyDictionary()
+
 Convert = Callable[[nn.Module, tuple[int, ...], Path], None]
 
 
@@ -55,6 +59,9 @@ def flops_per_tile(network: nn.Module, tile: Sequence[int]) -> int:
     Counted on a smaller tile where the network takes one, and scaled: tensors without data would do for the shapes,
     but torch loads its compiler for them, which takes 8 seconds.
     """
+    known = _counted.setdefault(network, {})
+    if tuple(tile) in known:
+        return known[tuple(tile)]
     counts: list[int] = []
 
     def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -72,7 +79,8 @@ def flops_per_tile(network: nn.Module, tile: Sequence[int]) -> int:
     finally:
         for handle in handles:
             handle.remove()
-    return sum(counts) * math.prod(tile) // math.prod(small)
+    known[tuple(tile)] = sum(counts) * math.prod(tile) // math.prod(small)
+    return known[tuple(tile)]
 
 
 class OpenVinoPredictor:

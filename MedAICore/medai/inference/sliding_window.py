@@ -112,7 +112,7 @@ class SlidingWindow:
             for column in grid.starts[2]:
                 check_cancelled(cancelled)
                 tile = volume[:, plane : plane + depth, row : row + height, column : column + width]
-                natural = torch.from_numpy(np.ascontiguousarray(tile.transpose(0, *back)))
+                natural = torch.from_numpy(_own(tile.transpose(0, *back)))
                 logits = self.predictor(natural, cancelled)
                 blending.add(logits.permute(0, *(a + 1 for a in order)), plane, row, column)
                 done += 1
@@ -218,6 +218,12 @@ class _WholePlanes:
         for planes, _ in self._inside.pieces(sums, plane, rows):
             parts = [self._inside.cut(cell, planes, first) for cell, first in waiting]
             self._planes(self._inside.joined([part for part in parts if part.shape[2]]))
+
+
+def _own(tile: Array) -> Array:
+    """The tile as one piece of memory that torch may have: images can be files that are mapped for reading only."""
+    contiguous = np.ascontiguousarray(tile)
+    return contiguous if contiguous.flags.writeable else contiguous.copy()
 
 
 def _padded(array: Array, size: Shape) -> Array:

@@ -75,6 +75,23 @@ class LabelWriter:
         self._kept_start += keep
 
     @property
+    def takes_parts(self) -> bool:
+        """Whether `add_part` may be used: the network's grid is the input's, and no maps are written."""
+        same_grid = not self._record.resampled and self._source_shape == self._target.shape
+        return same_grid and self._maps is None
+
+    @torch.inference_mode()
+    def add_part(self, part: torch.Tensor, plane: int, row: int) -> None:
+        """Logits (n, m, r, b) of some rows of some planes, in any order, where nothing has to be interpolated.
+
+        `complete` knows nothing of these.
+        """
+        check_cancelled(self._cancelled)
+        winner, _ = running_argmax(part.unbind(0), range(len(self._values)))
+        target = self._target[plane : plane + part.shape[1], row : row + part.shape[2]]
+        target[...] = self._values[winner.cpu().numpy()]
+
+    @property
     def complete(self) -> bool:
         """Whether every plane of the input grid's part has been written."""
         return self._next_row == self._target.shape[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from medai.config.model_card import InputSpec, ModelCard
+from medai.config.model_card import InputSpec, ModelCard, Normalization
 from medai.errors import GeometryError, InputError
 from medai.image import Array, Box, Image
 from medai.preprocessing.cropping import CropName, crop_box, intersect
@@ -21,7 +21,10 @@ from medai.progress import CancelCheck, check_cancelled, never_cancelled
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A network's input: float32 (c, k, j, i), contiguous, and how it came about."""
+    """A network's input: float32 (c, k, j, i), contiguous, and how it came about.
+
+    `array` is the image's own where nothing had to be done to it: not to be written to.
+    """
 
     array: npt.NDArray[np.float32]
     record: Record
@@ -77,6 +80,9 @@ class Preprocessing:
             # A region in the empty part is computed all the same: it was asked for.
             box = intersect(foreground, wanted) or wanted
         record = self._record(image, orientation, box)
+        if not record.resampled and all(spec.normalization == Normalization("none") for spec in self.inputs):
+            # Nothing to do: a copy of a large image would be the largest thing in memory.
+            return Prepared(np.ascontiguousarray(oriented[(slice(None), *box)], dtype=np.float32), record)
         array = np.empty((image.channels, *record.box_shape), np.float32)
         for n, spec in enumerate(self.inputs):
             check_cancelled(cancelled)

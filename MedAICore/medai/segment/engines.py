@@ -23,6 +23,7 @@ from medai.inference.openvino_engine import (
 )
 from medai.inference.predictor import MirroredPredictor, Predictor, TorchPredictor
 from medai.inference.sliding_window import SlidingWindow
+from medai.machine import release_free_memory
 from medai.models import user_folder
 from medai.segment.loading import LoadedModel
 
@@ -67,6 +68,8 @@ def _plain_predictor(
         tiles = len(SlidingWindow(eager, attempt.patch, overlap).grid(shape)) * mirrorings * len(networks)
         if _is_worthwhile(networks[0], tile, tiles):
             exact = _by_openvino(attempt, config, model, "f32") or eager
+            # What counting and compiling needed for a moment is otherwise kept during the whole run.
+            release_free_memory()
     if attempt.dtype is None or half_precision(attempt.device) is None:
         return exact
     fast: Predictor | None = None

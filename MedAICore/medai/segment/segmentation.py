@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 EXACT_OVERLAP = 0.5
-FAST_OVERLAP = 0.25
+# The same: with the shipped hippocampus model on a head the Dice of `fast` against `exact` was 0.90 at an overlap of
+# 0.4 and 0.77 at 0.25, since instance norms see other tiles. What `fast` saves is half precision and the coarse search.
+FAST_OVERLAP = 0.5
 # What the network sees around an ROI, as a part of its patch.
 _ROI_CONTEXT = 0.25
 
@@ -222,7 +224,7 @@ def _attempt(
     targets = maps.targets(values, 1.0 if calibration is None else calibration.temperature) if maps.arrays() else None
     writer = LabelWriter(prepared.record, values, axis, largest, cancelled, targets)
 
-    def take(planes: torch.Tensor) -> None:
+    def check(planes: torch.Tensor) -> None:
         if planes.shape[0] != len(values):
             raise ModelError(
                 f"The network of model '{model.card.id}' gives {planes.shape[0]} classes; its card lists "
@@ -231,9 +233,19 @@ def _attempt(
             )
         if not bool(planes.sum().isfinite()):
             raise _NotFiniteError
+
+    def take(planes: torch.Tensor) -> None:
+        check(planes)
         writer.add(planes)
 
-    window.stream(prepared.array, take, axis, stage, cancelled)
+    def take_part(part: torch.Tensor, plane: int, row: int) -> None:
+        check(part)
+        writer.add_part(part, plane, row)
+
+    if writer.takes_parts:
+        window.stream_blocks(prepared.array, take_part, axis, stage, cancelled)
+    else:
+        window.stream(prepared.array, take, axis, stage, cancelled)
     return writer.labels, predictor.engine
 
 
