@@ -53,7 +53,7 @@ class Commands:
         # keeps the user's site-packages and the working folder away from it; --isolated, pip's settings.
         return [self.slicer_python, *self.isolated, "-m", "pip", "--isolated", "--no-input", "install",
                 "--only-binary", ":all:", "--no-warn-script-location", "--disable-pip-version-check",
-                "--cache-dir", str(self.places.cache / "pip"), "--progress-bar", "off"]  # fmt: skip
+                "--cache-dir", str(self.places.cache / "pip"), "--progress-bar", "off", "--retries", "2"]  # fmt: skip
 
     def _index(self) -> list[str]:
         options = [part for folder in self.sources.find_links for part in ("--find-links", folder)]

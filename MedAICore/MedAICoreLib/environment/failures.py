@@ -123,7 +123,7 @@ FAILURES = (
     ),
     Failure(
         "proxy",
-        "The proxy server refuses the connection{what}.",
+        "The proxy server cannot be reached, or refuses the connection{what}.",
         "Check the proxy of this computer's settings (HTTPS_PROXY), with name and password where it asks for them, or "
         "install from an offline pack.",
         (

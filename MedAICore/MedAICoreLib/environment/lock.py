@@ -59,7 +59,7 @@ class Lock:
     def block(self, name: str) -> str:
         """The requirement of one distribution with its hashes, as in the file; empty where it is not locked."""
         text = self.requirements.read_text(encoding="utf-8")
-        match = re.search(rf"(?m)^{re.escape(name)}==[^\n]*(?:\\\n[^\n]*)*\n?", text)
+        match = re.search(rf"(?m)^{re.escape(name)}==(?:[^\n]*\\\n)*[^\n]*\n?", text)
         return match.group(0) if match else ""
 
 

@@ -87,7 +87,7 @@ class Places:
 
     def environments(self) -> list[Path]:
         """The folders of environments, complete or not."""
-        if not self.root.is_dir():
+        if not os.path.isdir(self.root):
             return []
         return sorted(path for path in self.root.iterdir() if _ENVIRONMENT_NAME.fullmatch(path.name))
 

@@ -107,7 +107,9 @@ def _problem(places: Places, route: str, base: str, disk: int, free: int) -> Med
 
 
 def _try_to_write(root: Path) -> None:
-    existing = next(path for path in (root, *root.parents) if path.exists())
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.lstat(root)  # a name that is too long is one here
+    existing = _existing(root)
     probe = existing / f".medai-{os.getpid()}"
     try:
         with probe.open("xb") as stream:
@@ -120,15 +122,19 @@ def _try_to_write(root: Path) -> None:
 
 def may_execute(root: Path) -> bool:
     """Whether programs may be started from the folder, as far as its file system says (mount option noexec)."""
-    existing = next(path for path in (root, *root.parents) if path.exists())
+    existing = _existing(root)
     no_exec = getattr(os, "ST_NOEXEC", 0)
     return not (no_exec and os.statvfs(existing).f_flag & no_exec)
 
 
 def free_bytes(root: Path) -> int:
     """Free space where the folder is or will be."""
-    existing = next(path for path in (root, *root.parents) if path.exists())
-    return shutil.disk_usage(existing).free
+    return shutil.disk_usage(_existing(root)).free
+
+
+def _existing(root: Path) -> Path:
+    # os.path.exists says no where pathlib raises (names that are too long).
+    return next(path for path in (root, *root.parents) if os.path.exists(path))
 
 
 def megabytes(count: float) -> str:

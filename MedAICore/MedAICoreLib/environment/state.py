@@ -133,7 +133,7 @@ class FolderLock:
         if holder.owner is None:
             try:
                 return time.time() - self._places.lock.stat().st_mtime < _EMPTY_LOCK_S
-            except FileNotFoundError:
+            except OSError:
                 return False
         return holder.owner.alive()
 
