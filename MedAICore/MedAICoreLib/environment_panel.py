@@ -260,6 +260,7 @@ class EnvironmentPanel:
         return _("The pack was written to {path}.").format(path=operation.result) if operation.name == "pack" else ""
 
     def _buttonsFor(self, status, interpreter, failed):
+        self.removeButton.text = _("Remove") if self.removing else _("Remove...")
         if self.removing:
             return (self.removeButton, self.keepButton)
         if interpreter:

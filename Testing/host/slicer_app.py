@@ -111,7 +111,6 @@ class Application:
         """The dialog of the application's settings; it lives as long as the application."""
         if self._settings_dialog is None:
             self._settings_dialog = wrapper.class_for("ctkSettingsDialog")()
-            self._settings_dialog.settings = self.userSettings()
         return self._settings_dialog
 
     def setOverrideCursor(self, cursor: Any) -> None:

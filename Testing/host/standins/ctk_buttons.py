@@ -224,20 +224,8 @@ class ctkSettingsDialog(QtWidgets.QDialog):
         layout.addWidget(self._names)
         layout.addWidget(self._pages)
         self._names.currentRowChanged.connect(self._pages.setCurrentIndex)
-        self._settings: Any = None
-
-    def _get_settings(self) -> Any:
-        return self._settings
-
-    def _set_settings(self, settings: Any) -> None:
-        self._settings = settings
-        for row in range(self._pages.count()):
-            self._page(row).setSettings(settings)
-
-    settings = QtCore.Property("QVariant", _get_settings, _set_settings)
-
-    def _page(self, row: int) -> Any:
-        return self._pages.widget(row).widget()
+        # Slicer gives its dialog the settings of the user; Python cannot (recorded).
+        self._settings = QtCore.QSettings()
 
     def addPanel(self, label: str, panel: Any, *_parent: Any) -> None:
         self._names.addItem(label)
