@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from medai.config.validation import from_json, read_json
 from medai.errors import ConfigError
-from medai.labels import Code, Label, LabelScheme, Terminology
+from medai.labels import Code, Label, LabelScheme
 
 CARD_NAME = "model.json"
 Task = Literal["segment", "click", "classify"]
@@ -62,14 +62,8 @@ class InputSpec:
     description: str = ""
 
 
-@dataclass(frozen=True)
-class LabelSpec:
-    """One label of a segmentation model; `color` is (r, g, b) in 0..1."""
-
-    value: int
-    name: str
-    color: tuple[float, float, float]
-    terminology: Terminology | None = None
+# A label of a card is a label of the label maps that the model makes.
+LabelSpec = Label
 
 
 @dataclass(frozen=True)
@@ -167,7 +161,7 @@ class ModelCard:
     orientation: str = "RAS"
     crop: Literal["none", "nonzero", "body"] = "none"
     description: str = ""
-    labels: tuple[LabelSpec, ...] = ()
+    labels: tuple[Label, ...] = ()
     classes: tuple[ClassSpec, ...] = ()
     calibration: Calibration | None = None
     anomaly: AnomalySpec | None = None
@@ -198,7 +192,7 @@ class ModelCard:
 
     def label_scheme(self) -> LabelScheme:
         """The labels as the values and names of the label map that the model makes."""
-        return LabelScheme(tuple(Label(s.value, s.name, s.color, s.terminology) for s in self.labels))
+        return LabelScheme(self.labels)
 
 
 def load_card(path: Path) -> ModelCard:
