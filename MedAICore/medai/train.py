@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     import torch
 
     from medai.classify.training import ClassifierResult
+    from medai.inference.anomaly import FeatureDistance
     from medai.training import Compute, Outcome, TrainingSettings
 
 _log = logging.getLogger(__name__)
+_FEWEST_FOR_ANOMALY = 8  # training cases; with fewer any new case would look unusual
 _UNKNOWN_LICENCE = "LicenseRef-unspecified"
 
 
@@ -58,6 +60,7 @@ def run(
     DatasetError (nothing to train on), ConfigError (options that do not fit, or another run in the folder) and
     OutputError.
     """
+    from medai.inference.anomaly import FILE_NAME, anomaly_spec
     from medai.models import UNWRITTEN_WEIGHTS, write_package
     from medai.training import choose_compute
     from medai.training.presets import plan_for
@@ -70,18 +73,25 @@ def run(
     with _stopped_by_sigterm(cancelled) as stopped:
         cache = _cache(config, description, root, _part(progress, 0.0, 0.02), stopped)
         plan = plan_for(cache, config, compute.device)
-        outcomes, scores = [], []
+        outcomes, scores, all_settings = [], [], []
         for fold in range(config.fold, config.folds):
             part = _part(progress, 0.02 + 0.98 * fold / config.folds, 0.02 + 0.98 * (fold + 1) / config.folds)
             outcome, settings = _train_fold(cache, plan, config, fold, compute, root, part, stopped)
             outcomes.append(outcome)
+            all_settings.append(settings)
             if not outcome.finished:
                 return _result(None, root, cache, outcomes, {})
             scores.append(_score(cache, settings, outcome, compute))
     metrics = _mean_over_folds(scores)
     result = _result(Path(config.output), root, cache, outcomes, metrics)
     card = _card(config, description, cache, plan, result, UNWRITTEN_WEIGHTS)
-    write_package(Path(config.output), card, [_inference_weights(plan.network, o.weights) for o in outcomes])
+    weights = [_inference_weights(plan.network, o.weights) for o in outcomes]
+    files: dict[str, bytes] = {}
+    distance = _fit_anomaly(cache, plan, weights[0], all_settings[0], compute)
+    if distance is not None:
+        files = {FILE_NAME: distance.to_bytes()}
+        card = replace(card, anomaly=anomaly_spec(distance, files[FILE_NAME]))
+    write_package(Path(config.output), card, weights, files=files)
     return result
 
 
@@ -224,6 +234,36 @@ def _score(cache: Cache, settings: TrainingSettings, outcome: Outcome, compute: 
             values[label]["dice"].append(dice(*masks))
             values[label]["hd95_mm"].append(hd95_mm(*masks, settings.spacing_mm))
     return {label: {key: _finite_mean(numbers) for key, numbers in kinds.items()} for label, kinds in values.items()}
+
+
+def _fit_anomaly(
+    cache: Cache, plan: Plan, weights: Mapping[str, torch.Tensor], settings: TrainingSettings, compute: Compute
+) -> FeatureDistance | None:
+    """How far features of an image usually lie from the training cases'; None for too few cases to tell.
+
+    Network and `settings` are the first fold's; the threshold comes from cases that it was not trained on.
+    """
+    import numpy as np
+
+    from medai.inference.anomaly import FeatureDistance
+    from medai.inference.tile_features import tile_features, tile_layers
+    from medai.networks import build_network, load_weights, without_deep_supervision
+
+    if len(settings.training_cases) < _FEWEST_FOR_ANOMALY or not settings.validation_cases:
+        return None
+    arguments = without_deep_supervision(plan.network.name, plan.network.arguments)
+    network = build_network(plan.network.name, arguments).to(compute.device)
+    load_weights(network, weights)
+    network.eval()
+    layers = tile_layers(network, len(plan.inputs), plan.patch, compute.device)
+    by_name = {case.name: case for case in cache.card.cases}
+
+    def features(names: Sequence[str]) -> Any:
+        images = (cache.load(by_name[name]).image for name in names)
+        return np.concatenate([tile_features(network, i, plan.patch, layers, compute.device) for i in images])
+
+    fitted = FeatureDistance.fit(features(settings.training_cases), layers)
+    return fitted.calibrated(features(settings.validation_cases))
 
 
 def _finite_mean(numbers: Sequence[float]) -> float:

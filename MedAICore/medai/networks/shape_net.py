@@ -62,37 +62,30 @@ def shape_measures(mask: torch.Tensor) -> torch.Tensor:
 
 def _measures(inside: torch.Tensor) -> torch.Tensor:
     """Measures (1, m) of a boolean mask (1, 1, k, j, i)."""
-    x = inside.float()
-    volume = x.flatten(1).sum(1).clamp_min(1.0)
-    padded = F.pad(x, (1,) * 6)
-    faces = torch.stack([torch.diff(padded, dim=axis).abs().flatten(1).sum(1) for axis in (2, 3, 4)], dim=1)
-    surface = faces.sum(1).clamp_min(1.0)
-    axes, radii = _axes_and_radii(x, volume)
-    thick = _eroded(inside) / volume[:, None]
-    opened = _opened(inside) / volume[:, None]
-    shadows = torch.stack([x.amax(dim=axis).flatten(1).sum(1) for axis in (2, 3, 4)], dim=1).clamp_min(1.0)
-    shadows = shadows.log().sort(dim=1).values
-    sphere = surface.log() - 2 / 3 * volume.log()
-    columns = [volume.log(), surface.log(), volume / surface, sphere]
-    left = (thick * volume[:, None] + 1.0).log()
-    return torch.cat([torch.stack(columns, 1), axes, radii, thick, left, opened, shadows], dim=1)
+    points = inside[0, 0].nonzero().float()  # (voxels, 3)
+    volume = max(float(len(points)), 1.0)
+    padded = F.pad(inside, (1,) * 6)
+    sizes = padded.shape[2:]
+    faces = [
+        (padded.narrow(axis, 1, n - 1) ^ padded.narrow(axis, 0, n - 1)).sum() for axis, n in enumerate(sizes, start=2)
+    ]
+    surface = torch.stack(faces).sum().float().clamp_min(1.0)
+    shadows = torch.stack([inside.any(axis).sum() for axis in (2, 3, 4)]).float().clamp_min(1.0).log().sort().values
+    left, covered = _eroded(inside)[0], _opened(inside)[0]
+    axes, radii = _axes_and_radii(points)
+    log_volume = surface.new_tensor(volume).log()
+    size = torch.stack([log_volume, surface.log(), volume / surface, surface.log() - 2 / 3 * log_volume])
+    return torch.cat([size, axes, radii, left / volume, (left + 1.0).log(), covered / volume, shadows])[None]
 
 
-def _axes_and_radii(x: torch.Tensor, volume: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logarithms of the three principal half-axes; mean, root mean square and mean cubed distance from the centre."""
-    positions = [torch.arange(n, dtype=x.dtype, device=x.device) for n in x.shape[2:]]
-    grid = torch.stack(torch.meshgrid(*positions, indexing="ij")).flatten(1)  # (3, voxels)
-    weights = x.flatten(1)
-    center = weights @ grid.T / volume[:, None]
-    # Second moments as E[xy] - E[x]E[y]: coordinates are small enough for single precision.
-    products = (grid[:, None] * grid[None]).flatten(0, 1)  # (9, voxels)
-    moments = (weights @ products.T / volume[:, None]).view(-1, 3, 3)
-    covariance = moments - center[:, :, None] * center[:, None, :]
-    values = torch.linalg.eigvalsh(covariance.double()).to(x.dtype).clamp_min(1e-2)
-    square = (grid[None] - center[:, :, None]).square().sum(1)  # (b, voxels)
-    distance = square.clamp_min(1e-6).sqrt()
-    powers = [(weights * distance**p).sum(1) / volume for p in (1, 2, 3)]
-    radii = torch.stack([powers[0], powers[1].clamp_min(0).sqrt(), powers[2].clamp_min(0) ** (1 / 3)], dim=1)
+def _axes_and_radii(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of points (n, 3): logarithms of the three principal half-axes; mean, root mean square and mean cubed radius."""
+    if not len(points):
+        points = points.new_zeros((1, 3))
+    centred = points - points.mean(0)
+    values = torch.linalg.eigvalsh((centred.T @ centred / len(points)).double()).float().clamp_min(1e-2)
+    distance = centred.square().sum(1).clamp_min(1e-6).sqrt()
+    radii = torch.stack([(distance**p).mean() ** (1 / p) for p in (1, 2, 3)])
     return values.sqrt().log(), (radii + 1e-3).log()
 
 

@@ -35,7 +35,7 @@ def sample(array: Array, axes: Sequence[AxisSampling], kernel: Kernel, outside: 
     """The array (k, j, i) resampled along every axis; float32 of ``[axis.count for axis in axes]`` voxels.
 
     `cubic` is the Catmull-Rom spline (Keys 1981), `linear` the triangle; both are widened by the step where it is above
-    1, which averages. Places outside of the array have the value `outside`.
+    1, which averages. Samples whose centre lies outside of the array go to the value `outside`.
     """
     result = array
     # The axis that shrinks most first: what follows has less to do.
@@ -69,6 +69,9 @@ def _weights(size: int, sampling: AxisSampling, kernel: Kernel) -> tuple[Array, 
     weights = _kernel((index[None] - centers[:, None]) / width, kernel)
     weights /= weights.sum(axis=1, keepdims=True)
     inside = weights[:, -first : size - first]
+    # A sample in the array is made of the array alone, also where its filter reaches beyond the border.
+    within = (centers >= -0.5) & (centers <= size - 0.5)
+    inside[within] /= inside[within].sum(axis=1, keepdims=True)
     return inside.astype(np.float32), (1.0 - inside.sum(axis=1)).astype(np.float32)
 
 

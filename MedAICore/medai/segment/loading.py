@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from medai.inference import Predictor
+    from medai.inference.anomaly import FeatureDistance
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,7 @@ class LoadedModel:
     """The networks of all folds of a package, on `device`; `networks[n]` belongs to ``folds[n]``.
 
     `engines` keeps what was compiled from them, by arithmetic, folds and tile; None: it cannot be compiled.
+    `anomaly` is None where the package stores nothing about the features of its training data.
     """
 
     package: ModelPackage
@@ -30,6 +32,7 @@ class LoadedModel:
     folds: tuple[int, ...]
     networks: nn.ModuleList
     engines: dict[Hashable, Predictor | None] = field(default_factory=dict)
+    anomaly: FeatureDistance | None = None
 
     @property
     def card(self) -> ModelCard:
@@ -70,6 +73,7 @@ def load_model(package: ModelPackage, device: str | torch.device = "auto") -> Lo
     from torch import nn
 
     from medai.inference import choose_device
+    from medai.inference.anomaly import load_anomaly
     from medai.networks import build_network, load_weights, without_deep_supervision
 
     card = package.card
@@ -82,4 +86,4 @@ def load_model(package: ModelPackage, device: str | torch.device = "auto") -> Lo
         network = build_network(card.network.name, arguments)
         load_weights(network, package.weights(fold))
         networks.append(network.eval().requires_grad_(False).to(target))
-    return LoadedModel(package, target, package.folds, networks)
+    return LoadedModel(package, target, package.folds, networks, anomaly=load_anomaly(package))

@@ -20,7 +20,9 @@ from medai.machine import system_memory_mb
 from medai.memory import estimate_mb
 from medai.preprocessing import LabelWriter, Prepared
 from medai.progress import CancelCheck, ProgressCallback, Stage, check_cancelled, never_cancelled, no_progress
+from medai.segment import unusual
 from medai.segment.channels import check_not_constant, combine_channels
+from medai.segment.coarse_search import search, worthwhile
 from medai.segment.loading import LoadedModel
 from medai.segment.map_files import MapPlace, MapSet
 from medai.segment.postprocessing import clear_outside, context_box, keep_largest_components
@@ -28,6 +30,7 @@ from medai.segment.postprocessing import clear_outside, context_box, keep_larges
 if TYPE_CHECKING:
     import torch
 
+    from medai.inference.anomaly import Anomaly
     from medai.inference.degradation import Attempt
 
 _log = logging.getLogger(__name__)
@@ -46,7 +49,8 @@ class SegmentResult:
 
     `probabilities` (label value, map) and `entropy` are there where `SegmentConfig.outputs` asked for them: float32
     (1, k, j, i) from 0 to 1 on the same grid, memory-mapped files. A label's map is its share of the softmax over all
-    classes; the entropy of these shares is divided by the logarithm of the number of classes (0: certain).
+    classes; the entropy of these shares is divided by the logarithm of the number of classes (0: certain). `anomaly`:
+    how unlike the training data the image is, None where the model cannot tell.
     """
 
     label_map: Image
@@ -58,6 +62,7 @@ class SegmentResult:
     warnings: tuple[str, ...]
     probabilities: tuple[tuple[int, Image], ...] = ()
     entropy: Image | None = None
+    anomaly: Anomaly | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,14 +103,25 @@ def run(
     check_cancelled(cancelled)
     prepared_s = time.perf_counter()
 
+    found, begin = None, 0.05
+    if worthwhile(config, prepared.record.shape, model, scheme.values, FAST_OVERLAP):
+        begin = 0.2
+        looking = Stage(progress, "Searching", 0.05, begin)
+        found = search(config, image, model, prepared.record, scheme.values, FAST_OVERLAP, looking, cancelled)
     maps = _new_maps(config, scheme, image, map_place or MapPlace())
     try:
-        inference = _infer(config, prepared, scheme, model, maps, Stage(progress, "Segmenting", 0.05, 0.95), cancelled)
+        part = prepared if found is None else prepared.only(found.box)
+        stage = Stage(progress, "Segmenting", begin, 0.95 if found is None else 0.6)
+        inference = _infer(config, part, scheme, model, maps, stage, cancelled)
+        if found is not None and not found.confirmed_by(inference.labels):
+            stage = Stage(progress, "Segmenting", 0.6, 0.95)
+            inference = _infer(config, prepared, scheme, model, maps, stage, cancelled)
         check_cancelled(cancelled)
     except BaseException:
         maps.remove()
         raise
     inferred_s = time.perf_counter()
+    anomaly = unusual.judge(model, prepared.array)
 
     stage = Stage(progress, "Finishing", 0.95, 1.0)
     labels = inference.labels
@@ -125,10 +141,10 @@ def run(
         "postprocess": time.perf_counter() - inferred_s,
     }
     label_map = Image(labels[None], images[0].ijk_to_ras, images[0].name)
-    notes = tuple(warnings + inference.warnings)
+    notes = tuple(warnings + inference.warnings + unusual.warning(model, anomaly))
     probabilities, entropy = maps.images(images[0].ijk_to_ras, images[0].name)
     return SegmentResult(
-        label_map, scheme, seconds, peak.mb, inference.engine, config.precision, notes, probabilities, entropy
+        label_map, scheme, seconds, peak.mb, inference.engine, config.precision, notes, probabilities, entropy, anomaly
     )
 
 
@@ -222,7 +238,7 @@ def _attempt(
     calibration = model.card.calibration
     # Every attempt writes all voxels of the kept part again: what a failed one left is gone.
     targets = maps.targets(values, 1.0 if calibration is None else calibration.temperature) if maps.arrays() else None
-    writer = LabelWriter(prepared.record, values, axis, largest, cancelled, targets)
+    writer = LabelWriter(prepared.record, values, axis, largest, cancelled, targets, prepared.part)
 
     def check(planes: torch.Tensor) -> None:
         if planes.shape[0] != len(values):
