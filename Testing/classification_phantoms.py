@@ -80,9 +80,9 @@ def write_shape_model(path: Path, **changes: Any) -> Path:
     changes = {"framing": FramingSpec("resize", margin=0.2), **changes}
     card = _card("shapes", "Balls and rods", SHAPE_CLASSES, (spec,), **changes)
     images, classes = [], []
-    for seed in range(3):
-        labels, scheme = shapes(8, seed)
-        for label in scheme:
+    for seed, count in enumerate((8, 12, 100)):
+        labels, scheme = shapes(count, seed)
+        for label in list(scheme)[:20]:
             images.append(labels.with_array((labels.array == label.value).astype(np.uint8)))
             classes.append((label.value + 1) % 2)
     return _write(path, card, images, classes, anomaly=False)
@@ -150,7 +150,7 @@ def _fitted(build: Callable[[], Any], x: Any, y: Any) -> Any:
     torch.set_num_threads(1)  # several threads gain nothing on arrays this small
     network = build()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
-    for _ in range(30):
+    for _ in range(40):
         loss = torch.nn.functional.cross_entropy(network(x), y)
         optimizer.zero_grad()
         loss.backward()

@@ -132,7 +132,7 @@ class MedAIClassifyLogic(ScriptedLoadableModuleLogic, RunQueue):
     ) -> Requests:
         """What the panel's values ask for: one run, or one for each volume of the scene."""
         config = ClassifyConfig(
-            device=parameters.device or "auto",
+            device=self._worker.device(parameters.device),
             tta=parameters.average,
             explain=parameters.explanation.value,
             explain_class=parameters.explainedClass if parameters.explanation.value else "",
