@@ -130,7 +130,7 @@ class MedAISegLogic(ScriptedLoadableModuleLogic, RunQueue):
         volume = inputs[0]
         browser = browserOf(volume) if parameters.allFrames else None
         config = SegmentConfig(
-            device=parameters.device or "auto",
+            device=self._worker.device(parameters.device),
             precision=parameters.precision.value,
             tta=parameters.mirror,
             roi=roi_in_volume(parameters.roi, volume) if parameters.roi else None,

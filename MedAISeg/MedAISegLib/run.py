@@ -56,7 +56,8 @@ class RunResult:
     """What a run made: the segmentation, the table, the figures per structure, and how it went.
 
     `mapIds`: volumes with probabilities and entropy. `frames`: how many images were segmented (1, but for a sequence).
-    `modelLoads`: how often the worker had to load a model for it.
+    `modelLoads`: how often the worker had to load a model for it. `peakMemoryMb`: the most memory that the
+    worker's process had meanwhile, in MiB, where the system tells.
     """
 
     segmentationId: str
@@ -70,6 +71,7 @@ class RunResult:
     mapIds: tuple[str, ...] = ()
     frames: int = 1
     modelLoads: int = 0
+    peakMemoryMb: float | None = None
 
 
 class SegmentRun(Run):
@@ -131,6 +133,7 @@ class SegmentationRun(SegmentRun):
             (*value.warnings, *written.warnings),
             self._writeMaps(volume, value),
             modelLoads=int(value.seconds.get("load_model", 0.0) > 0),
+            peakMemoryMb=value.peak_memory_mb,
         )
         self._end(RunState.DONE)
 

@@ -118,6 +118,22 @@ class MedAISegTest(ScriptedLoadableModuleTest):
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"), 0)
         self.assertEqual(self.sessionFiles(), [])
 
+    def test_cancel_while_an_input_is_resampled_leaves_no_file(self):
+        pair = standin_worker.writeModel(self.folder, standin_worker.PAIR_ID, ("T1", "T2"))
+        first, second = self.ballVolume(), self.rampVolume()
+        second.SetAndObserveTransformNodeID(self.transform("thin-plate").GetID())
+        parameters = self.logic.getParameterNode()
+        parameters.inputVolume, parameters.input2, parameters.segmentation = first, second, None
+        run = self.logic.enqueue(self.logic.requestFromParameters(parameters, load_card(pair), str(pair)))
+        while "through its transform" not in run.stage:
+            self.logic.advance()
+            self.assertFalse(run.ended, run.error)
+        self.assertEqual(len(self.sessionFiles()), 2)
+        self.logic.cancelActive()
+        self.finish()
+        self.assertEqual(run.state, RunState.CANCELLED)
+        self.assertEqual(self.sessionFiles(), [])
+
     def test_runs_queue(self):
         volumes = [self.ballVolume(), self.ballVolume()]
         runs = [self.logic.enqueue(self.request(volume)) for volume in volumes]

@@ -161,6 +161,7 @@ class SequenceRun(SegmentRun):
             first.precision,
             tuple(self._warnings),
             frames=self._frames,
+            peakMemoryMb=max((v.peak_memory_mb for v in self._values if v.peak_memory_mb is not None), default=None),
             modelLoads=sum(value.seconds.get("load_model", 0.0) > 0 for value in self._values),
         )
         self._end(RunState.DONE)

@@ -382,6 +382,8 @@ class MedAISegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             engine=result.engine,
             precision=result.precision,
         )
+        if result.peakMemoryMb is not None:
+            text += " " + _("Memory: {mb} MB.").format(mb=round(result.peakMemoryMb))
         if result.frames > 1:
             text += " " + _("{frames} frames; the table shows the current one.").format(frames=result.frames)
         self.ui.statusLabel.text = "\n".join([text, *result.warnings])
