@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 from MedAICoreLib.environment import Kind, OperationState, megabytes
 from MedAICoreLib.environment.state import CHOSEN
 from MedAICoreLib.environment_setup import EnvironmentSetup, sharedSetup
-from MedAICoreLib.environment_texts import failureText, headline, installedText, progressLine, question
+from MedAICoreLib.environment_texts import failedHeadline, failureText, headline, installedText, progressLine, question
 from MedAICoreLib.settings import Settings
 
 _PACK_FILTER = "MedAI pack (*.zip)"
@@ -227,7 +227,7 @@ class EnvironmentPanel:
         status = self.setup.status()
         interpreter = self.settings.interpreter()
         failed = operation is not None and operation.state is OperationState.FAILED
-        self.headlineLabel.text = headline(status, interpreter)
+        self.headlineLabel.text = failedHeadline(operation) if failed else headline(status, interpreter)
         self.installedLabel.text = installedText(status, interpreter)
         problem = operation.error if failed else status.problem
         asks = status.kind in (Kind.ABSENT, Kind.OUTDATED, Kind.INTERRUPTED) and not interpreter

@@ -33,6 +33,12 @@ def headline(status: Status, interpreter: str = "") -> str:
     }[status.kind]()
 
 
+def failedHeadline(operation: Operation) -> str:
+    """One line: what did not work."""
+    name = OPERATIONS.get(operation.name, lambda: operation.name)()
+    return _("{operation} failed.").format(operation=name)
+
+
 def question(plan: Plan) -> str:
     """The one question: what, how much, from where, into which folder, how much space (HTML)."""
     rows = [(item.name, megabytes(item.download_bytes), item.source) for item in plan.items]

@@ -13,11 +13,13 @@ from MedAICoreLib.settings import Settings
 class WorkerHandle:
     """Owns the client: makes it at the first use, in MedAI's environment or the chosen one, and ends it with Slicer.
 
-    `makeTransport` gives the transport of a new client; tests put another one in.
+    `makeTransport` gives the transport of a new client; tests put another one in. `defaultDevice` tells what computes
+    where a panel says "Automatic".
     """
 
-    def __init__(self, makeTransport: Callable[[], Any]) -> None:
+    def __init__(self, makeTransport: Callable[[], Any], defaultDevice: Callable[[], str] = lambda: "auto") -> None:
         self._makeTransport = makeTransport
+        self._defaultDevice = defaultDevice
         self._client: Client | None = None
 
     @property
@@ -31,6 +33,10 @@ class WorkerHandle:
     def started(self) -> bool:
         """Whether there is a client, so something to poll and to close."""
         return self._client is not None
+
+    def device(self, chosen: str) -> str:
+        """The device of a request: the one chosen in the panel, or for ``auto`` the one of the settings."""
+        return chosen if chosen not in ("", "auto") else self._defaultDevice()
 
     def close(self) -> None:
         """End the worker with its processes and files; the next use starts a new one."""
@@ -46,7 +52,7 @@ def sharedWorker() -> WorkerHandle:
     """The worker that all modules use; it ends when Slicer quits."""
     global _shared
     if _shared is None:
-        _shared = WorkerHandle(_makeTransport)
+        _shared = WorkerHandle(_makeTransport, Settings().device)
         slicer.app.connect("aboutToQuit()", _shared.close)
     return _shared
 
