@@ -1,48 +1,47 @@
-"""Hidden until a later version: an effect of the Segment Editor that segments what is clicked on."""
+"""Hidden module that brings the effect "MedAI Click" to the Segment Editor."""
 
+import os
+
+import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import (
-    ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
-    ScriptedLoadableModuleWidget,
-)
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
 
 class SegmentEditorMedAIClick(ScriptedLoadableModule):
-    """Describes the module; it is hidden until it can do its work."""
+    """Registers the effect once Slicer is up."""
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = "MedAI Click"
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        parent.dependencies = ["Segmentations"]
+        parent.dependencies = ["Segmentations", "Markups"]
         parent.contributors = ["SlicerMedAI contributors"]
         parent.helpText = _(
-            "Segments what is clicked on, in the Segment Editor. This effect comes with a later version of MedAI; "
-            "today MedAI Segment finds structures with one click on Apply, and the Segment Editor corrects the result."
+            "This hidden module brings the effect MedAI Click to the Segment Editor: it segments what is clicked on."
         )
         parent.acknowledgementText = _("Not a medical device: results are for research and have to be checked.")
         parent.hidden = True
+        slicer.app.connect("startupCompleted()", self.registerEditorEffect)
 
+    def registerEditorEffect(self):
+        """Make the effect known to all Segment Editors."""
+        import qSlicerSegmentationsEditorEffectsPythonQt as effects
 
-class SegmentEditorMedAIClickWidget(ScriptedLoadableModuleWidget):
-    """The panel of the base class: a hidden module is shown to no one."""
-
-
-class SegmentEditorMedAIClickLogic(ScriptedLoadableModuleLogic):
-    """Empty: no work is offered by this version."""
+        instance = effects.qSlicerSegmentEditorScriptedEffect(None)
+        path = os.path.join(os.path.dirname(__file__), f"{self.__class__.__name__}Lib", "SegmentEditorEffect.py")
+        instance.setPythonSource(path.replace("\\", "/"))
+        instance.self().register()
 
 
 class SegmentEditorMedAIClickTest(ScriptedLoadableModuleTest):
-    """A module that cannot do its work yet must not be offered to anyone."""
+    """The effect is there, and it is what this folder has."""
 
     def runTest(self):
         self.setUp()
-        self.test_module_is_hidden()
+        self.test_effect_is_registered()
 
-    def test_module_is_hidden(self):
-        import slicer
-
+    def test_effect_is_registered(self):
         self.assertTrue(slicer.modules.segmenteditormedaiclick.hidden)
+        names = [effect.name for effect in slicer.qSlicerSegmentEditorEffectFactory.instance().registeredEffects()]
+        self.assertIn("MedAI Click", names)

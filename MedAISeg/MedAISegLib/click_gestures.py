@@ -61,6 +61,11 @@ class ClickGestures:
         self._pressed: ClickView | None = None
 
     @property
+    def pressedView(self) -> ClickView | None:
+        """The view in which the button went down and is still held."""
+        return self._pressed
+
+    @property
     def attached(self) -> bool:
         """Whether the views are observed."""
         return bool(self._observed)
@@ -69,9 +74,9 @@ class ClickGestures:
         """Listen to the views that there are now."""
         self.detach()
         events = {
-            "LeftButtonPressEvent": self._press,
-            "MouseMoveEvent": self._move,
-            "LeftButtonReleaseEvent": self._release,
+            "LeftButtonPressEvent": self.press,
+            "MouseMoveEvent": self.move,
+            "LeftButtonReleaseEvent": self.release,
         }
         for view in self._views():
             for event, handle in events.items():
@@ -101,7 +106,8 @@ class ClickGestures:
 
     # The left button
 
-    def _press(self, view: ClickView) -> bool:
+    def press(self, view: ClickView) -> bool:
+        """The left button went down; whether the event is ours."""
         interactor = view.interactor
         if self.paused or self.tool not in TOOLS or interactor.GetShiftKey() or interactor.GetAltKey() or _placing():
             return False
@@ -114,7 +120,8 @@ class ClickGestures:
             self._drawing = [place]
         return True
 
-    def _move(self, view: ClickView) -> bool:
+    def move(self, view: ClickView) -> bool:
+        """The mouse moved; whether the event is ours."""
         if self._pressed is not view:
             return False
         if self._drawing:
@@ -122,7 +129,8 @@ class ClickGestures:
             self._onDrawing(self._drawn(view))
         return True
 
-    def _release(self, view: ClickView) -> bool:
+    def release(self, view: ClickView) -> bool:
+        """The left button came up; whether the event is ours."""
         if self._pressed is not view:
             return False
         self._pressed = None

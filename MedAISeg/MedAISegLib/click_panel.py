@@ -65,7 +65,6 @@ class ClickPanel(VTKObservationMixin):
         self._shortcuts = self._makeShortcuts()
         self._fillChoices()
         self._fillSegments()
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.setTool("point")
         self.setPositive(True)
@@ -144,11 +143,6 @@ class ClickPanel(VTKObservationMixin):
     def onSceneStartClose(self, caller: Any = None, event: Any = None) -> None:
         """The scene goes away, with volume and segmentation."""
         self.stop()
-
-    def onNodeRemoved(self, caller: Any = None, event: Any = None) -> None:
-        """The volume may be the node that was removed."""
-        if self.session is not None:
-            self.session.check()
 
     def onLayoutChanged(self, layout: Any = None) -> None:
         """There may be other views now."""

@@ -388,13 +388,11 @@ class ClickSession:
         self._request("click.reset", arguments, self._onFollowed)
 
     def _begin_next(self, job: _Job) -> None:
-        add = getattr(self.target, "addNext", None)
-        if add is None:
-            raise InputError(_("Here the next segment is chosen in the segment list."), _("Choose it there."))
-        add()
-        self._base, self._baseSum = None, (0, 0)
+        self.target.addNext()
+        self._readBase()
         self._forgetSteps()
-        self._request("click.reset", ClickResetArgs(self._click), self._onFollowed)
+        arguments = ClickResetArgs(self._click, self._writeMask(self._base))
+        self._request("click.reset", arguments, self._onFollowed)
 
     def _takeAllBack(self) -> None:
         volume = self._volume()

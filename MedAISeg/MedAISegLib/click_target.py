@@ -34,6 +34,9 @@ class ClickTarget(Protocol):
     def prepare(self, volume: Any) -> None:
         """Make sure that there is a segment to write into; raises InputError where there can be none."""
 
+    def addNext(self) -> None:
+        """Go on with another segment."""
+
     def read(self, volume: Any, box: Box) -> np.ndarray:
         """The segment's voxels in the box, bool (k, j, i)."""
 

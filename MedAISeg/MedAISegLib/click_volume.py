@@ -20,8 +20,9 @@ class VolumeWatch:
 
     The checksum is taken in steps beside the sending, so that the window does not stall. Slicer tells that voxels were
     modified also where none has another value (and where the proxy node of a sequence was set to the same frame
-    again): only when it did, they are summed up anew and compared. `onEvent` is called when the volume or one of its
-    parents tells of any change. A parent transform may change at any time: prompts are mapped when they are placed.
+    again): only when it did, they are summed up anew and compared. `onEvent` is called when the volume tells of any
+    change, and when any node leaves the scene. A parent transform may change at any time: prompts are mapped when they
+    are placed.
     """
 
     def __init__(self, volume: Any, onEvent: Callable[[], None]) -> None:
@@ -33,7 +34,9 @@ class VolumeWatch:
         self._plane = 0
         self._onEvent = onEvent
         events = (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, "ModifiedEvent")
-        self._tags = [volume.AddObserver(event, self._told) for event in events]
+        scene = volume.GetScene()
+        self._tags = [(volume, volume.AddObserver(event, self._told)) for event in events]
+        self._tags.append((scene, scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._told)))
 
     def step(self) -> bool:
         """Sum up the next slab; True once all voxels are in."""
@@ -67,8 +70,8 @@ class VolumeWatch:
 
     def close(self) -> None:
         """Stop listening."""
-        for tag in self._tags:
-            self._volume.RemoveObserver(tag)
+        for observed, tag in self._tags:
+            observed.RemoveObserver(tag)
         self._tags = []
 
     def _told(self, _caller: Any, _event: str) -> None:

@@ -129,7 +129,7 @@ def _run_unit_test(folders: Any, name: str) -> None:
 
 def install(host: Any) -> None:
     """Put the modules where Slicer's Python has them."""
-    from . import parameter_node, scripted
+    from . import parameter_node, scripted, segment_editor
 
     scripted_members = {
         name: getattr(scripted, name)
@@ -161,4 +161,5 @@ def install(host: Any) -> None:
     slicer.util.pip_install = recorder.pip_install
     slicer.util.pip_uninstall = recorder.pip_uninstall
     slicer.qSlicerScriptedLoadableModule = scripted.ModuleParent
+    segment_editor.install()
     _module("SampleData", {"SampleDataLogic": SampleDataLogic})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+_numbers = count(1)
 
 
 class SliceMouse:
@@ -16,7 +19,9 @@ class SliceMouse:
         from trame_slicer.views.render_scheduler import NoScheduleRendering
 
         application = host.application
-        self.view = SliceView(application.scene, application.application_logic, orientation, NoScheduleRendering())
+        # A name that was used in a scene that is closed gives a view that neither takes the mouse nor draws segments.
+        name = f"Slice{next(_numbers)}"
+        self.view = SliceView(application.scene, application.application_logic, name, NoScheduleRendering())
         self.view.render_window().SetSize(size, size)
         self.view.set_orientation(orientation)
         self.view.set_background_volume_id(volume.GetID())

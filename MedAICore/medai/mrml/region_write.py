@@ -113,7 +113,7 @@ def write_region(
         grid, first, wanted, inside = matrix, start, mask.astype(bool), None
     else:
         grid = layer_matrix(layer)
-        first, wanted, inside = _on_grid(mask, start, matrix, grid)
+        first, wanted, inside = box_on_grid(mask, start, matrix, grid)
     protected = _take_out_protected(segmentation, segment_id, wanted, first, grid, policy)
     patches: list[LayerPatch] = []
     cleared: dict[str, int] = {}
@@ -178,10 +178,13 @@ def _shares_layer(segmentation: Any, segment_id: str) -> bool:
     return layer is not None and any(other.GetRepresentation(LABELMAP) is layer for other in others)
 
 
-def _on_grid(
+def box_on_grid(
     mask: Array, start: tuple[int, ...], source: Affine, target: Affine
 ) -> tuple[tuple[int, ...], npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None]:
-    """(first index, mask, voxels that the mask's box covers; None: all) on the target grid."""
+    """A mask (k, j, i) that begins at the index `start` (i, j, k) of a grid, on another grid by nearest voxels.
+
+    Gives (first index, mask, the voxels that the mask's box covers; None for all of them).
+    """
     between = np.linalg.inv(target) @ source
     size = np.array(mask.shape)[::-1]
     corner, far = ((between @ np.array([*point, 1.0]))[:3] for point in (start, np.array(start) + size))
