@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from medai.image import Array
+from medai.image import Array, Box
 from medai.preprocessing.logit_blocks import Block, BlockInterpolator, Taps, candidates, interpolator
 from medai.preprocessing.probability_maps import ProbabilityMaps
 from medai.preprocessing.record import Record
@@ -30,7 +30,8 @@ class LabelWriter:
     with classes times volume. `axis` is the streaming axis of the network's grid (0: k, 1: j, 2: i); the planes have
     the two other axes in ascending order. ``values[n]`` is the label value of class n (several classes may have the
     same); `largest` is a value that the labels' type must hold beside these. `maps` are written from the same
-    interpolated logits, where given.
+    interpolated logits, where given. With `part` (slices over k, j, i of the network's grid) the planes are those of
+    this box alone, and only voxels between its own are written: each exactly as from the whole grid.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class LabelWriter:
         largest: int = 0,
         cancelled: CancelCheck = never_cancelled,
         maps: ProbabilityMaps | None = None,
+        part: Box | None = None,
     ) -> None:
         self.labels: Array = np.zeros(record.source_shape, label_dtype((*values, largest)))
         self._values = np.array(values, self.labels.dtype)
@@ -48,9 +50,12 @@ class LabelWriter:
         self._maps = maps
         self._record = record
         self._order = (axis, *(a for a in range(3) if a != axis))
+        box = part or (slice(0, record.shape[0]), slice(0, record.shape[1]), slice(0, record.shape[2]))
+        self._source_shape = tuple(box[a].stop - box[a].start for a in self._order)
+        rows, taps = zip(*(taps_within(record, box, a) for a in self._order), strict=True)
+        self._rows: tuple[slice, ...] = rows
+        self._taps, self._plane_taps = taps[0], (taps[1], taps[2])
         self._target = self._streamed(self.labels)
-        self._source_shape = tuple(record.shape[a] for a in self._order)
-        self._taps = Taps.between(self._source_shape[0], self._target.shape[0])
         self._interpolator: BlockInterpolator | None = None
         self._filter = _ClassFilter()
         self._kept: torch.Tensor | None = None  # planes that later rows still need
@@ -98,12 +103,12 @@ class LabelWriter:
 
     def _streamed(self, native: Array) -> Array:
         """A view of an array of the input grid as the planes come: its kept part, the streaming axis first."""
-        return self._record.view(native).transpose(self._order)
+        return self._record.view(native).transpose(self._order)[self._rows]
 
     def _write(self, source: torch.Tensor, rows: slice) -> None:
         if self._interpolator is None:  # the device is known only now
             kept = len(self._values) if self._maps is not None else 1
-            self._interpolator = interpolator(self._source_shape[1:], self._target.shape[1:], source.device, kept)
+            self._interpolator = interpolator(*self._plane_taps, source.device, kept)
         taps = self._taps
         relative = Taps(taps.lower[rows] - self._kept_start, taps.upper[rows] - self._kept_start, taps.fraction[rows])
         for block in self._interpolator.blocks(source, relative, rows.start):
@@ -135,6 +140,12 @@ class LabelWriter:
             winner, best = running_argmax(logits, range(len(values)))
             self._target[block.index] = values[block.arranged(winner)]
         return best
+
+
+def taps_within(record: Record, part: Box, axis: int) -> tuple[slice, Taps]:
+    """Along one axis the rows of the record's box on the input grid that lie between voxels of `part`, and the taps."""
+    taps = Taps.between(record.shape[axis], record.box_shape[axis])
+    return taps.within(part[axis].start, part[axis].stop)
 
 
 def _put(target: Array, block: Block, values: torch.Tensor) -> None:

@@ -46,6 +46,16 @@ class Taps:
         lower = np.floor(position).astype(np.int64)
         return cls(lower, np.minimum(lower + 1, size - 1), (position - lower).astype(np.float32))
 
+    @property
+    def plain(self) -> bool:
+        """Whether every row is a source row, one after the other."""
+        return not self.fraction.any() and bool((np.diff(self.lower) == 1).all())
+
+    def within(self, first: int, stop: int) -> tuple[slice, Taps]:
+        """The rows that need none but the source rows first..stop, and their taps into these."""
+        rows = slice(int(np.searchsorted(self.lower, first)), int(np.searchsorted(self.upper, stop, side="left")))
+        return rows, Taps(self.lower[rows] - first, self.upper[rows] - first, self.fraction[rows])
+
     def part(self, start: int, stop: int) -> tuple[slice, Taps]:
         """The source rows that the rows start..stop need, and the taps into these alone."""
         first, last = int(self.lower[start]), int(self.upper[stop - 1]) + 1
@@ -77,16 +87,14 @@ class BlockInterpolator(Protocol):
         """Blocks for the target rows from `start` on that `rows` (taps into `planes`, (n, p, a, b)) describes."""
 
 
-def interpolator(
-    plane: Sequence[int], target: Sequence[int], device: torch.device, classes_at_once: int = 1
-) -> BlockInterpolator:
-    """The way from planes of (a, b) voxels to `target` (a, b) that is fast on `device`.
+def interpolator(a: Taps, b: Taps, device: torch.device, classes_at_once: int = 1) -> BlockInterpolator:
+    """The way from planes (a, b) to the rows of both taps that is fast on `device`.
 
     The caller keeps the logits of `classes_at_once` classes of a block.
     """
     if device.type == "cpu":
-        return _TiledInterpolator((plane[0], plane[1]), (target[0], target[1]))
-    return _DeviceInterpolator((target[0], target[1]), min(_DEVICE_VOXELS, _DEVICE_VALUES // classes_at_once))
+        return _TiledInterpolator(a, b)
+    return _DeviceInterpolator(a, b, min(_DEVICE_VOXELS, _DEVICE_VALUES // classes_at_once))
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,13 +124,12 @@ class _Tile:
 
 
 class _TiledInterpolator:
-    def __init__(self, plane: tuple[int, int], target: tuple[int, int]) -> None:
-        a, b = (Taps.between(size, new_size) for size, new_size in zip(plane, target, strict=True))
-        self._interpolates = plane != target
+    def __init__(self, a: Taps, b: Taps) -> None:
+        self._interpolates = not (a.plain and b.plain)
         self._tiles = [
-            _Tile.of(a, b, (_cut(start_a, target[0]), _cut(start_b, target[1])))
-            for start_a in range(0, target[0], _TILE)
-            for start_b in range(0, target[1], _TILE)
+            _Tile.of(a, b, (_cut(start_a, len(a.lower)), _cut(start_b, len(b.lower))))
+            for start_a in range(0, len(a.lower), _TILE)
+            for start_b in range(0, len(b.lower), _TILE)
         ]
 
     def blocks(self, planes: torch.Tensor, rows: Taps, start: int) -> Iterator[Block]:
@@ -167,18 +174,19 @@ class _TiledBlock:
 
 
 class _DeviceInterpolator:
-    """On a graphics card torch's own interpolation of whole slabs is fast, and small blocks would not be."""
+    """On a graphics card slabs of whole planes are fast, and small blocks would not be."""
 
-    def __init__(self, target: tuple[int, int], voxels: int) -> None:
-        self._target = target
-        self._rows_at_once = max(1, voxels // max(1, target[0] * target[1]))
+    def __init__(self, a: Taps, b: Taps, voxels: int) -> None:
+        self._plane = (a, b)
+        self._rows_at_once = max(1, voxels // max(1, len(a.lower) * len(b.lower)))
 
     def blocks(self, planes: torch.Tensor, rows: Taps, start: int) -> Iterator[Block]:
-        count = self._rows_at_once
-        for first in range(0, len(rows.lower), count):
-            source_rows, taps = rows.part(first, min(first + count, len(rows.lower)))
-            index = (slice(start + first, start + first + len(taps.lower)), *(slice(0, n) for n in self._target))
-            yield _DeviceBlock((index[0], index[1], index[2]), planes[:, source_rows], taps)
+        a, b = self._plane
+        for first in range(0, len(rows.lower), self._rows_at_once):
+            source_rows, taps = rows.part(first, min(first + self._rows_at_once, len(rows.lower)))
+            last = start + first + len(taps.lower)
+            index = (slice(start + first, last), slice(0, len(a.lower)), slice(0, len(b.lower)))
+            yield _DeviceBlock(index, planes[:, source_rows], (taps, a, b))
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,21 +195,22 @@ class _DeviceBlock:
 
     index: tuple[slice, slice, slice]
     planes: torch.Tensor
-    taps: Taps
+    taps: tuple[Taps, Taps, Taps]
 
     def source(self) -> torch.Tensor:
         return self.planes.float()
 
     def logits(self, n: int) -> torch.Tensor:
-        device = self.planes.device
-        lower, upper = (torch.from_numpy(rows).to(device) for rows in (self.taps.lower, self.taps.upper))
-        fraction = torch.from_numpy(self.taps.fraction).to(device)[:, None, None]
-        planes = self.planes[n].float()
-        planes = torch.lerp(planes.index_select(0, lower), planes.index_select(0, upper), fraction)
-        size = [part.stop - part.start for part in self.index[1:]]
-        if list(planes.shape[1:]) == size:
-            return planes
-        return functional.interpolate(planes[None], size=size, mode="bilinear", align_corners=False)[0]
+        values = self.planes[n].float()
+        for axis, taps in enumerate(self.taps):
+            lower, upper = (torch.from_numpy(rows).to(values.device) for rows in (taps.lower, taps.upper))
+            if taps.plain:
+                values = values.index_select(axis, lower)
+                continue
+            shape = [-1 if a == axis else 1 for a in range(3)]
+            share = torch.from_numpy(taps.fraction).to(values.device).reshape(shape)
+            values = torch.lerp(values.index_select(axis, lower), values.index_select(axis, upper), share)
+        return values
 
     def arranged(self, values: torch.Tensor) -> Array:
         arranged: Array = values.cpu().numpy()

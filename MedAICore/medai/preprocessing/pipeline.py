@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from medai.config.model_card import InputSpec, ModelCard, Normalization
 from medai.errors import GeometryError, InputError
-from medai.image import Array, Box, Image
+from medai.image import Array, Box, Image, crop
 from medai.preprocessing.cropping import CropName, crop_box, intersect
 from medai.preprocessing.normalization import normalize, scaling
 from medai.preprocessing.orientation import Orientation, closest_to_ras
@@ -23,15 +23,25 @@ from medai.progress import CancelCheck, check_cancelled, never_cancelled
 class Prepared:
     """A network's input: float32 (c, k, j, i), contiguous, and how it came about.
 
+    With `part` the array holds only this box (slices over k, j, i) of the record's grid.
+
     `array` is the image's own where nothing had to be done to it: not to be written to.
     """
 
     array: npt.NDArray[np.float32]
     record: Record
+    part: Box | None = None
 
     def as_image(self) -> Image:
         """The prepared voxels with the geometry of the network's grid."""
-        return Image(self.array, self.record.ijk_to_ras)
+        if self.part is None:
+            return Image(self.array, self.record.ijk_to_ras)
+        whole = np.broadcast_to(self.array[:, :1, :1, :1], (len(self.array), *self.record.shape))
+        return replace(crop(Image(whole, self.record.ijk_to_ras), self.part), array=self.array)
+
+    def only(self, part: Box) -> Prepared:
+        """The same with a box of the voxels: to compute the very numbers of the whole, in a part of it."""
+        return Prepared(np.ascontiguousarray(self.array[(slice(None), *part)]), self.record, part)
 
 
 @dataclass(frozen=True)
