@@ -46,6 +46,23 @@ class Grid:
         moved: Doubles = (np.asarray(kji, np.float64) - self.center) / self.steps + (self.size - 1) / 2
         return moved
 
+    def to_image(self, position: npt.ArrayLike) -> Doubles:
+        """A position in grid voxels as one in image voxels, both (k, j, i)."""
+        moved: Doubles = (np.asarray(position, np.float64) - (self.size - 1) / 2) * self.steps + np.array(self.center)
+        return moved
+
+    def from_grid(self, values: Floats, other: Grid) -> Floats:
+        """Values that lie on another grid of the same image, at this grid's voxels, linear; 0 beyond the other."""
+        matrices, within = [], []
+        for axis in range(3):
+            where = (self.positions(axis) - other.center[axis]) / other.steps[axis] + (other.size - 1) / 2
+            _, matrix = _sampling(where, 1.0, other.size, whole=True)
+            within.append((where > -0.5) & (where < other.size - 0.5))
+            matrices.append(matrix)
+        k, j, i = within
+        inside = k[:, None, None] & j[None, :, None] & i[None, None, :]
+        return np.where(inside, _multiply(values, matrices), np.float32(0))
+
     def box(self) -> Box:
         """The voxels of the image whose centres lie in the cube; at least one along every axis."""
         sides = []

@@ -20,6 +20,7 @@ MOST_POINTS = 2000
 """Points that one prompt may have; a scribble across a whole head needs some hundreds."""
 MOST_PROMPTS = 1000
 _SAME_PLACE_VOXELS = 0.5
+_STEPS = 64  # places are kept in 64ths of a voxel
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,8 @@ def place(prompt: Prompt, image: Image, earlier: Sequence[Placed] = ()) -> Place
 
 def _to_kji(ras: Doubles, image: Image) -> Doubles:
     ijk = np.c_[ras, np.ones(len(ras))] @ np.linalg.inv(image.ijk_to_ras).T
-    kji: Doubles = ijk[:, 2::-1]
+    # Rounded, so that the same click by another way (a transform and back, a text) is the same to the last bit.
+    kji: Doubles = np.round(ijk[:, 2::-1] * _STEPS) / _STEPS
     return kji
 
 
@@ -158,7 +160,8 @@ def draw(prompts: Sequence[Placed], grid: Grid) -> PromptMaps:
 def stamp(target: Floats, centers: Doubles, sigma: float) -> None:
     """Draw balls of height 1 at `centers` (n, 3) into `target`, in place."""
     shared = torch.from_numpy(target)
-    for center in np.unique(np.round(centers).astype(int), axis=0):
+    # A cube is often centred on a click, which then lies on the corner of eight voxels: always take the same one.
+    for center in np.unique(np.floor(centers + 0.5 + 1e-4).astype(int), axis=0):
         stamp_ball(shared, center.tolist(), sigma)
 
 

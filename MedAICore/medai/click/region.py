@@ -24,6 +24,9 @@ _ZOOM = 1.8
 _MOST_ZOOMS = 5
 _SHELL = 2  # grid voxels at the cube's border in which no object may lie
 _SHELL_VOXELS = 6
+_TIGHT = 1.25  # side of the refining cube over the object's largest extent
+_WORTHWHILE = 0.85  # a refining voxel is at most so long, in voxels of the first look
+_SAME_OBJECT = 0.6  # least Dice of the two looks
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +61,51 @@ def segment_region(
         grid = _wider(grid, image)
     assert best is not None
     _, grid, values, maps = best
-    network_s = time.perf_counter() - started_s
+    zooms_s = time.perf_counter() - started_s
+    if engine.refines:
+        grid, values, maps = _refined(voxels, image, mask, prompts, engine, (grid, values, maps), cancelled)
     box = grid.box()
     new = (grid.restore(_connected(values, maps), box) > 0.5).astype(np.uint8)
     _obey(new, box, prompts)
-    return RegionResult(box, new, {"zooms": network_s})
+    return RegionResult(box, new, {"zooms": zooms_s, "all": time.perf_counter() - started_s})
+
+
+def _refined(
+    voxels: Array,
+    image: Image,
+    mask: npt.NDArray[np.uint8],
+    prompts: Sequence[Placed],
+    engine: ClickEngine,
+    coarse: tuple[Grid, Floats, PromptMaps],
+    cancelled: CancelCheck,
+) -> tuple[Grid, Floats, PromptMaps]:
+    """Once more in a tight cube around the object, with the coarse result as the mask so far.
+
+    The coarse result stays where that shows no more detail, where the object would be cut off, and where the two
+    looks do not mean the same object.
+    """
+    grid, values, maps = coarse
+    found = np.argwhere(_connected(values, maps) > 0.5)
+    if len(found) == 0 or _cut_off(values, grid):
+        return coarse
+    finest, middle, _ = np.sort(np.asarray(image.spacing_mm))
+    finest_mm = max(0.8 * float(middle), float(finest))
+    longest = float((np.ptp(found, axis=0) + 1).max())
+    voxel_mm = max(grid.voxel_mm * longest * _TIGHT / grid.size, finest_mm)
+    if voxel_mm > _WORTHWHILE * grid.voxel_mm:
+        return coarse
+    center = grid.to_image((found.min(axis=0) + found.max(axis=0)) / 2)
+    tight = _grid(image, center, voxel_mm, grid.size)
+    previous = np.clip(tight.from_grid(values, grid), 0, 1)
+    _, fine, fine_maps = _predict(voxels, mask, prompts, tight, engine, cancelled, (previous > 0.5).astype(np.float32))
+    if _overlap(fine > 0.5, previous > 0.5) < _SAME_OBJECT:
+        return coarse
+    return tight, fine, fine_maps
+
+
+def _overlap(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
+    """Dice of two masks."""
+    return 2 * int(np.count_nonzero(a & b)) / max(int(np.count_nonzero(a)) + int(np.count_nonzero(b)), 1)
 
 
 def normalised(values: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
@@ -109,13 +152,14 @@ def _predict(
     grid: Grid,
     engine: ClickEngine,
     cancelled: CancelCheck,
+    previous: Floats | None = None,
 ) -> tuple[Floats, Floats, PromptMaps]:
     """The image on the grid, the object there, and the prompts."""
     inside = grid.inside()
     picture = normalised(grid.sample(voxels), inside)
     maps = draw(prompts, grid)
-    previous = grid.sample(mask)
-    values = engine.predict(picture, previous, maps, cancelled)
+    so_far = grid.sample(mask) if previous is None else previous
+    values = engine.predict(picture, so_far, maps, cancelled)
     return picture, np.where(maps.allowed & inside, values, np.float32(0)), maps
 
 
