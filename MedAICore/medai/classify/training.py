@@ -96,8 +96,9 @@ def run(
             return _result(None, root, outcomes, {}, framed)
     assert settings is not None
     networks = [_network(settings.network, outcome, compute) for outcome in outcomes]
-    logits, labels = _calibration_logits(networks, data, compute, cancelled)
-    calibration, metrics = _calibrate(logits, labels, found, recipe, config.seed)
+    calibrating = _held_out_logits(networks, data, compute, cancelled)
+    every = _logits_outside_training(networks, data, compute, cancelled)
+    calibration, metrics = _calibrate(calibrating, every, found, recipe, config.seed)
     distance = _fit_anomaly(networks[0], data, compute)
     file = distance.to_bytes()
     result = _result(Path(config.output), root, outcomes, metrics, framed)
@@ -219,38 +220,62 @@ def _tensor(data: _Data, rows: Sequence[int], compute: Compute) -> torch.Tensor:
     return x.squeeze(2) if data.framing.planar else x
 
 
-def _calibration_logits(
+def _logits(
+    networks: Sequence[torch.nn.Module], rows: Sequence[int], data: _Data, compute: Compute, cancelled: CancelCheck
+) -> tuple[Array, Array]:
+    """Mean logits of the networks and labels of these rows, in the way that the package will be used."""
+    starts = range(0, len(rows), _TOGETHER)
+    parts = [
+        mean_logits(
+            networks, _tensor(data, rows[s : s + _TOGETHER], compute), data.framing.spec.mirror, False, cancelled
+        )
+        for s in starts
+    ]
+    return np.concatenate(parts), data.framed.labels[list(rows)]
+
+
+def _logits_outside_training(
     networks: Sequence[torch.nn.Module], data: _Data, compute: Compute, cancelled: CancelCheck
 ) -> tuple[Array, Array]:
-    """Logits of cases that the networks were not trained on, in the way that the package will be used."""
-    mirror = data.framing.spec.mirror
-    groups = [(list(networks), data.held_out)]
-    if not data.held_out:
-        groups = [([net], rows[1]) for net, rows in zip(networks, data.folds, strict=True)]
-    parts, labels = [], []
-    for nets, rows in groups:
-        for start in range(0, len(rows), _TOGETHER):
-            some = rows[start : start + _TOGETHER]
-            parts.append(mean_logits(nets, _tensor(data, some, compute), mirror, False, cancelled))
-            labels.append(data.framed.labels[some])
-    return np.concatenate(parts), np.concatenate(labels)
+    """Logits and labels of all cases by networks that were not trained on them: each fold's own, then the held-out.
+
+    A threshold needs many cases; that single networks are a little less sure than all together matters less.
+    """
+    groups = [_logits([net], rows[1], data, compute, cancelled) for net, rows in zip(networks, data.folds, strict=True)]
+    if data.held_out and len(networks) > 1:
+        groups.append(_logits(networks, data.held_out, data, compute, cancelled))
+    return np.concatenate([group[0] for group in groups]), np.concatenate([group[1] for group in groups])
+
+
+def _held_out_logits(
+    networks: Sequence[torch.nn.Module], data: _Data, compute: Compute, cancelled: CancelCheck
+) -> tuple[Array, Array]:
+    """Logits and labels by which probabilities are calibrated: of the whole ensemble where cases were held out."""
+    if data.held_out:
+        return _logits(networks, data.held_out, data, compute, cancelled)
+    return _logits_outside_training(networks, data, compute, cancelled)
 
 
 def _calibrate(
-    logits: Array, labels: Array, found: LabelledSet, recipe: ClassificationRecipe, seed: int
+    held_out: tuple[Array, Array],
+    every: tuple[Array, Array],
+    found: LabelledSet,
+    recipe: ClassificationRecipe,
+    seed: int,
 ) -> tuple[Calibration, dict[str, Any]]:
     """Temperature and threshold, and the figures with a temperature that was fitted on other cases."""
+    logits, labels = held_out
+    names = [str(n) for n in range(len(labels))]
     smallest = int(np.bincount(labels).min())
-    parts = stratified_folds(
-        labels.tolist(), [str(n) for n in range(len(labels))], min(_CALIBRATION_PARTS, smallest), seed
-    )
+    parts = stratified_folds(labels.tolist(), names, min(_CALIBRATION_PARTS, smallest), seed)
     probabilities = cross_fitted(logits, labels, parts) if len(parts) > 1 else softmax(logits)
     temperature = fit_temperature(logits, labels)
     thresholds = {}
     if len(found.classes) == 2:
         positive = found.classes.index(recipe.positive) if recipe.positive else 1
-        final = softmax(logits / temperature)[:, positive]
-        thresholds = {found.classes[positive]: round(choose_threshold(final, labels == positive, recipe.threshold), 4)}
+        chances = softmax(every[0] / temperature)[:, positive]
+        chosen = choose_threshold(chances, every[1] == positive, recipe.threshold)
+        thresholds = {found.classes[positive]: round(chosen, 4)}
     before = softmax(logits)
     metrics = {
         "cases": len(labels),

@@ -12,6 +12,8 @@ from medai.image import Array
 from medai.metrics.classification import Numbers, roc_curve
 
 _LOWEST, _HIGHEST = 0.2, 10.0
+_CHI_SQUARE_5_PERCENT = 3.841  # of one degree of freedom
+_SPECIFICITY = 0.99
 
 
 def softmax(logits: Array) -> Numbers:
@@ -32,14 +34,16 @@ def negative_log_likelihood(logits: Array, labels: Array, temperature: float) ->
 def fit_temperature(logits: Array, labels: Array) -> float:
     """The number by which logits (n, classes) are to be divided, of the greatest likelihood (Guo et al. 2017).
 
-    0.2 to 10: few cases that all are right would ask for 0.
+    1 unless these cases speak against it (likelihood ratio test, 5 %): of few cases a temperature is mostly noise, and
+    makes probabilities worse. From 0.2 to 10: few cases that all are right would ask for 0.
     """
     found = scipy.optimize.minimize_scalar(
         lambda t: negative_log_likelihood(logits, labels, float(np.exp(t))),
         bounds=(np.log(_LOWEST), np.log(_HIGHEST)),
         method="bounded",
     )
-    return float(np.exp(found.x))
+    gain = negative_log_likelihood(logits, labels, 1.0) - float(found.fun)
+    return float(np.exp(found.x)) if 2 * len(labels) * gain > _CHI_SQUARE_5_PERCENT else 1.0
 
 
 def cross_fitted(logits: Array, labels: Array, parts: Sequence[Sequence[int]]) -> Numbers:
@@ -56,32 +60,27 @@ def choose_threshold(probability: Array, positive: Array, rule: ThresholdRule = 
     """The probability of the positive class from which it is named.
 
     ``balanced``: the best balanced accuracy, which is where Youden's J = sensitivity + specificity - 1 is largest
-    (Youden 1950). One case more or less moves that maximum far, so that the middle (in log odds) of all thresholds
-    within one standard error of it is taken. ``specific``: the highest of these, for a class that is named too easily.
-    ``accuracy``: the middle of those within one standard error of the best accuracy.
+    (Youden 1950); ``accuracy``: the best accuracy. One case more or less moves such a maximum far, so that the middle
+    (in log odds) of all thresholds within one standard error of it is taken. ``specific``: where 99 in 100 of the other
+    class are left alone, for a class that is known to be named too easily elsewhere.
     """
     fpr, tpr, thresholds = roc_curve(probability, positive)
+    if rule == "specific":
+        return _between(thresholds, int(np.flatnonzero(fpr <= 1 - _SPECIFICITY + 1e-9)[-1]))
     n1, n0 = int(np.sum(positive)), int(np.sum(~np.asarray(positive, dtype=bool)))
-    if rule == "accuracy":
-        score = (tpr * n1 + (1 - fpr) * n0) / (n1 + n0)
-        best = int(score.argmax())
-        error = np.sqrt(max(score[best] * (1 - score[best]), 1e-12) / (n1 + n0))
-    else:
-        score = (tpr + 1 - fpr) / 2
-        best = int(score.argmax())
-        variance = tpr[best] * (1 - tpr[best]) / n1 + fpr[best] * (1 - fpr[best]) / n0
-        error = np.sqrt(max(variance, 1e-12)) / 2
+    share = n1 / (n1 + n0) if rule == "accuracy" else 0.5  # what sensitivity weighs
+    score = share * tpr + (1 - share) * (1 - fpr)
+    best = int(score.argmax())
+    variance = share**2 * tpr[best] * (1 - tpr[best]) / n1 + (1 - share) ** 2 * fpr[best] * (1 - fpr[best]) / n0
+    error = np.sqrt(variance)
     # The connected range around the best one; a threshold lies between a score and the next higher one.
     low = high = best
     while low > 0 and score[low - 1] >= score[best] - error:
         low -= 1
     while high < len(score) - 1 and score[high + 1] >= score[best] - error:
         high += 1
-    strict = _between(thresholds, low)
-    if rule == "specific":
-        return strict
-    loose = _between(thresholds, high)
-    odds = (np.log(strict / (1 - strict)) + np.log(loose / (1 - loose))) / 2
+    ends = np.array([_between(thresholds, low), _between(thresholds, high)])
+    odds = np.log(ends / (1 - ends)).mean()
     return float(1 / (1 + np.exp(-odds)))
 
 
