@@ -13,8 +13,8 @@ from slicer.i18n import tr as _
 from medai.image import Image
 from medai.mrml import image_from_volume
 
-# Voxels that are looked at along each axis: enough for a range, too few to be felt.
-SAMPLES = 40
+# Most voxels that are looked at along each axis: enough for a range, too few to be felt.
+SAMPLES = 24
 _NAME_WORDS = {
     "CT": {"ct", "cta", "cbct", "hu", "ctpa"},
     "MR": {"mr", "mri", "t1", "t2", "t1w", "t2w", "t1c", "t1ce", "flair", "mprage", "dwi", "adc", "swi", "tof"},
@@ -73,7 +73,7 @@ def volumeHints(volume: Any) -> VolumeHints:
 
 def _range(image: Image) -> tuple[float, float, bool]:
     """Smallest and largest sampled voxel, and whether air and soft tissue lie where Hounsfield units have them."""
-    steps = tuple(slice(None, None, max(1, n // SAMPLES)) for n in image.shape)
+    steps = tuple(slice(None, None, -(-n // SAMPLES)) for n in image.shape)
     sample = np.asarray(image.channel(0)[steps], np.float64).ravel()
     sample = sample[np.isfinite(sample)]
     if not sample.size:

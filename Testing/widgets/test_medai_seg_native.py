@@ -112,6 +112,67 @@ def test_segmentation_of_a_sequence_follows_the_scene_into_a_file(panel, ball, t
         assert np.array_equal(ball.segmentArray(segmentations[0], "core", volumes[0]), expected)
 
 
+def test_scene_closed_while_a_sequence_is_segmented(panel, ball):
+    import slicer
+
+    _browser, volume = ball.ballSequence(10)
+    choose_model(panel)
+    panel.choose(volume)
+    panel.ui.allFramesCheckBox.checked = True
+    panel.apply()
+    panel.wait(lambda: "frame 2 of 10" in panel.ui.statusLabel.text)
+    session = panel.widget.logic._worker.client.session.path
+    slicer.mrmlScene.Clear(0)
+    pump(50)
+    assert not panel.widget.logic.busy
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    assert list(session.glob("*.raw")) == []
+
+
+def test_browser_removed_while_its_sequence_is_segmented(panel, ball):
+    import slicer
+
+    browser, volume = ball.ballSequence(4)
+    choose_model(panel)
+    panel.choose(volume)
+    panel.ui.allFramesCheckBox.checked = True
+    panel.apply()
+    panel.wait(lambda: "frame 2 of 4" in panel.ui.statusLabel.text)
+    slicer.mrmlScene.RemoveNode(browser)
+    panel.wait()
+    assert "The sequence of 'balls' is no longer in the scene" in panel.ui.statusLabel.text
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_full_disk_while_an_input_is_resampled(panel, ball, tmp_path):
+    import errno
+
+    from medai.errors import OutputError
+    from medai.session import SessionFolder
+    from MedAICoreLib.channel_sender import channelSender
+
+    first, second = ball.ballVolume(), ball.rampVolume()
+    second.SetAndObserveTransformNodeID(ball.transform("thin-plate").GetID())
+    session = SessionFolder.create(tmp_path)
+    sender = channelSender(session, second, first)
+    assert not sender.step()
+    assert 0 < sender.fraction < 1
+
+    class Full:
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def close(self):
+            pass
+
+    sender._stream.close()
+    sender._stream = Full()
+    with pytest.raises(OutputError, match="No space"):
+        sender.step()
+    assert list(session.path.glob("*.raw")) == []
+    session.remove()
+
+
 def browser_proxies(browser):
     import vtk
 
