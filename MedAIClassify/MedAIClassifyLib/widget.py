@@ -5,10 +5,11 @@ import slicer
 from slicer.i18n import tr as _
 
 from medai.errors import MedAIError
-from MedAIClassifyLib.logic import MedAIClassifyLogic
+from MedAIClassifyLib.logic import MASK_MODALITY, MedAIClassifyLogic
 from MedAIClassifyLib.parameters import Explanation, Scope
 from MedAICoreLib.model_panel import ModelPanel
 from MedAICoreLib.progress_text import durationText
+from MedAICoreLib.suggestion_line import SuggestionLine
 
 ITEM_COLUMNS = 3
 # As many warnings as the status line shows.
@@ -42,6 +43,7 @@ class MedAIClassifyWidget(ModelPanel):
         ui.evaluationButton.connect("clicked(bool)", self.onShowEvaluation)
         ui.openEvaluationButton.connect("clicked(bool)", self.onOpenEvaluation)
         ui.anomalyLabel.visible = False
+        self.suggestion = SuggestionLine(ui.suggestionLabel, ui.fitLabel, self.onModelChosen)
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
         """The scene goes away, and with it the result."""
@@ -67,7 +69,18 @@ class MedAIClassifyWidget(ModelPanel):
         ui.explainedClassComboBox.enabled = parameters.explanation is not Explanation.NONE
         self._showClasses()
         self._followSegmentation()
+        self._showSuggestion()
         ui.evaluationButton.enabled = self.logic.evaluationOf(self.models.card()) is not None
+
+    def _showSuggestion(self) -> None:
+        """A model for the volume; where segments alone count, or all volumes, there is none to be told."""
+        cards = [entry.card for entry in self.models.catalog.entries]
+        card, parameters = self.models.card(), self._parameterNode
+        wantsImage = card is None or any(spec.modality != MASK_MODALITY for spec in card.inputs)
+        if parameters.scope is Scope.ALL_VOLUMES or not wantsImage:
+            self.suggestion.show([], None, [])
+        else:
+            self.suggestion.show(cards, card, [parameters.inputVolume])
 
     def _showClasses(self) -> None:
         card, combo = self.models.card(), self.ui.explainedClassComboBox
