@@ -18,7 +18,7 @@ class MedAISeg(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = "MedAI Segmentation"
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        parent.dependencies = ["Segmentations", "Volumes", "Markups"]
+        parent.dependencies = ["Segmentations", "Volumes", "Markups", "Sequences"]
         parent.contributors = ["SlicerMedAI contributors"]
         parent.helpText = _(
             "Segments a volume with a U-Net: choose the volume and a model, press Apply. "
