@@ -73,8 +73,11 @@ def installedText(status: Status, interpreter: str = "") -> str:
         "slicer": lambda: _("Slicer's own"),
     }[built.route]()
     rows = [(_("Python"), f"{html.escape(built.versions.get('python', ''))} ({route})")]
-    rows += [(name, html.escape(version)) for name, version in built.versions.items() if name in _SHOWN and version]
-    rows.append((_("computes on"), html.escape(", ".join(built.devices)) or _("processor")))
+    # Behind the first hyphen some packages name their source.
+    shown = {name: version.split("-")[0] for name, version in built.versions.items() if name in _SHOWN}
+    rows += [(name, html.escape(version)) for name, version in shown.items() if version]
+    devices = [_("processor") if device == "cpu" else device for device in built.devices]
+    rows.append((_("computes on"), html.escape(", ".join(devices)) or _("processor")))
     rows.append((_("size"), megabytes(built.size_bytes)))
     cells = "".join(f"<tr><td>{html.escape(name)}&nbsp;&nbsp;</td><td>{value}</td></tr>" for name, value in rows)
     warnings = "".join(f"<p>{html.escape(warning)}</p>" for warning in built.warnings)

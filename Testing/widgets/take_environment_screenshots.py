@@ -1,6 +1,6 @@
 """Make the pictures of the environment's panel in each state, light and dark: a real build of the real lock.
 
-    python Testing/widgets/take_environment_screenshots.py [FOLDER] [--torch WHEELS]
+    python Testing/widgets/take_environment_screenshots.py [FOLDER] [--torch WHEELS] [--python PYTHON]
 
 WHEELS is a folder with torch's wheel for the processor, where download.pytorch.org is out of reach. Loads 400 MB into a
 temporary folder, which it deletes.
@@ -58,6 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "Screenshots")
     parser.add_argument("--torch", default="")
+    parser.add_argument("--python", default=sys.executable, help="interpreter that the environment is built on")
     options = parser.parse_args()
     start()
     from MedAICoreLib.environment import Environment, Sources
@@ -85,7 +86,7 @@ def main() -> None:
         photographer.take(refused.widget, "interrupted")
         photographer.take(panel_of(machine=Machine("macos", "x86_64")).widget, "unsupported")
         shown = panel_of()
-        shown.setup.run(shown.setup.environment.build("chosen", sys.executable))
+        shown.setup.run(shown.setup.environment.build("chosen", options.python))
         wait_until(lambda: shown.setup.operation.fraction > 0.3, LIMIT_S)
         photographer.take(shown.widget, "installing")
         wait_until(lambda: not shown.setup.busy, LIMIT_S)
@@ -93,7 +94,7 @@ def main() -> None:
         shown.onRemove()
         photographer.take(shown.widget, "removing")
         shown.onKeep()
-        Settings().setInterpreter(sys.executable)
+        Settings().setInterpreter(options.python)
         shown.refresh()
         photographer.take(shown.widget, "own-python")
         shown.setup.run(shown.setup.environment.remove())

@@ -16,6 +16,7 @@ from MedAICoreLib.environment.failures import DiagnosedFailure
 from MedAICoreLib.environment.files import delete_tree, measure
 from MedAICoreLib.environment.operation import Part, Run, Stage, Steps, empty_log
 from MedAICoreLib.environment.places import Places
+from MedAICoreLib.environment.plan import megabytes
 from MedAICoreLib.environment.state import MANAGED, SLICER, Built, change_state, read_state
 from MedAICoreLib.environment.variables import child_variables
 
@@ -52,20 +53,23 @@ class DownloadWatch:
     def __init__(self, root: Path, expected_bytes: int, unpacked_times: float) -> None:
         self._root = root
         self._expected = max(expected_bytes, 1)
-        self._unpacked = max(expected_bytes * unpacked_times, 1)
+        self._unpacked_times = unpacked_times
         self._free = shutil.disk_usage(root).free
         self._announced: dict[str, float] = {}
         self._loaded = 0.0
 
-    def __call__(self, text: str) -> float:
-        """The part that is loaded, 0 to 1, after uv printed `text` (may be empty)."""
+    def __call__(self, text: str) -> Part:
+        """How much is loaded, after uv printed `text` (may be empty)."""
         for name, count, unit in re.findall(r"Downloading (\S+) \(([\d.]+)(B|KiB|MiB|GiB)\)", text):
             self._announced[name] = float(count) * _UNITS[unit]
         for name in re.findall(r"Downloaded (\S+)", text):
             self._loaded += self._announced.pop(name, 0.0)
         # Between the two lines of a large file only the disk tells that something happens.
         written = self._free - shutil.disk_usage(self._root).free
-        return min(0.97, max(self._loaded / self._expected, written / self._unpacked))
+        loaded = min(max(self._loaded, written / self._unpacked_times, 0.0), self._expected)
+        waiting = ", ".join(self._announced)
+        amount = f"{megabytes(loaded)} of about {megabytes(self._expected)}"
+        return Part(min(0.97, loaded / self._expected), f"{amount}: {waiting}" if waiting else amount)
 
 
 def build(shop: Workshop, route: str, base: str = "", pack: str = "", keep: Path | None = None) -> Steps:

@@ -26,13 +26,21 @@ _READ_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
+class Part:
+    """How far the present stage is (0 to 1), for work in this process; and a word on it, where there is one."""
+
+    fraction: float
+    detail: str = ""
+
+
+@dataclass(frozen=True)
 class Run:
-    """A child process. `watch(new text)` tells its progress (0 to 1); a failure is raised in the steps as a diagnosis
-    unless `may_fail`."""
+    """A child process. `watch(new text)` tells how far it is (None: unchanged); its failure is raised in the steps, as a
+    diagnosis, unless `may_fail`."""
 
     command: tuple[str, ...]
     variables: dict[str, str] = field(repr=False, default_factory=dict)
-    watch: Callable[[str], float] | None = None
+    watch: Callable[[str], Part | None] | None = None
     may_fail: bool = False
 
 
@@ -52,14 +60,6 @@ class Stage:
     text: str
     start: float
     stop: float
-
-
-@dataclass(frozen=True)
-class Part:
-    """How far the present stage is (0 to 1), for work in this process; and a word on it, where there is one."""
-
-    fraction: float
-    detail: str = ""
 
 
 # A step yields what it wants done, or None to let the main loop have its turn.
@@ -191,8 +191,9 @@ class Operation:
             if line.strip():
                 self._say(line)
                 self.detail = line.strip()
-        if child.run.watch is not None:
-            self._progress(child.run.watch(text))
+        part = child.run.watch(text) if child.run.watch is not None else None
+        if part is not None:
+            self._take(part)
         return finished
 
     def _progress(self, part: float) -> None:

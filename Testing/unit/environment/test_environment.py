@@ -20,6 +20,7 @@ import pytest
 
 from medai.errors import Cancelled, EnvironmentFailure
 from medai.process_identity import ProcessIdentity
+from MedAICoreLib.environment.build import DownloadWatch
 from MedAICoreLib.environment.environment import Kind
 from MedAICoreLib.environment.operation import OperationState
 from MedAICoreLib.environment.places import Places, default_root, site_packages, venv_python
@@ -262,3 +263,14 @@ def test_state_is_read_as_it_was_written(installed):
     changed = State(replace(state.built, warnings=("über",), devices=("cpu", "cuda:0 X")), building="e7")
     write_state(installed.places, changed)
     assert read_state(installed.places) == changed
+
+
+def test_progress_tells_bytes_from_uvs_lines(tmp_path):
+    watch = DownloadWatch(tmp_path, 300 << 20, 1e9)  # what else is written to the disk does not count here
+    part = watch("Resolved 2 packages\nDownloading scipy (100.0MiB)\nDownloading torch (200.0MiB)\n")
+    assert part.fraction == pytest.approx(0.0, abs=1e-3)
+    assert part.detail.endswith("of about 315 MB: scipy, torch")
+    part = watch(" Downloaded scipy\n")
+    assert part.fraction == pytest.approx(1 / 3, abs=1e-3)
+    assert part.detail == "105 MB of about 315 MB: torch"
+    assert watch(" Downloaded torch\n").fraction == pytest.approx(0.97)
