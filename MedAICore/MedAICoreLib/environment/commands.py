@@ -98,16 +98,19 @@ class Commands:
 
     def install_torch(self, folder: Path, constraints: Path) -> tuple[str, ...]:
         """torch in the build for this machine's GPU, with what this build needs."""
-        options = ["-c", str(constraints), f"torch=={self.lock.torch}"]
-        if self.sources.torch_backend and not self.sources.no_index:
-            options += ["--torch-backend", self.sources.torch_backend]
+        options = ["-c", str(constraints), f"torch=={self.lock.torch}", *self._backend()]
         return (*self._uv_install(folder), *self._index(), *options)
+
+    def _backend(self) -> list[str]:
+        if self.sources.no_index or not self.sources.torch_backend:
+            return []
+        # uv's "auto" also knows AMD's and Intel's builds; those are large, and neither was asked for nor tested.
+        return ["--torch-backend", "cpu" if self.sources.torch_backend == "auto" and not self.wants_gpu else
+                self.sources.torch_backend]  # fmt: skip
 
     def reinstall(self, folder: Path, requirements: Path) -> tuple[str, ...]:
         """Single packages anew."""
-        options = ["--no-deps", "--reinstall", "-r", str(requirements)]
-        if self.sources.torch_backend and not self.sources.no_index:
-            options += ["--torch-backend", self.sources.torch_backend]
+        options = ["--no-deps", "--reinstall", "-r", str(requirements), *self._backend()]
         return (*self._uv_install(folder), *self._index(), *options)
 
     def forget_cached(self, names: Sequence[str]) -> tuple[str, ...]:

@@ -218,7 +218,8 @@ def diagnose_error(error: BaseException, folder: str, stage: str = "installing")
     """The same for an exception of this process; a MedAIError says itself what it is."""
     if isinstance(error, MedAIError):
         return error
-    if isinstance(error, OSError):
+    # Windows has one errno for several reasons; its own numbers are among the words.
+    if isinstance(error, OSError) and getattr(error, "winerror", None) is None:
         kind = {
             errno.ENOSPC: "disk-full", errno.EDQUOT: "disk-full", errno.ENAMETOOLONG: "path-too-long",
             errno.EACCES: "no-permission", errno.EPERM: "no-permission", errno.EROFS: "no-permission",

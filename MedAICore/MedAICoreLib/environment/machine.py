@@ -13,18 +13,21 @@ from pathlib import Path
 
 _X86 = ("x86_64", "amd64")
 _ARM = ("arm64", "aarch64")
+# What the wheels of the locked torch ask for: macosx_14_0, manylinux_2_28.
+_OLDEST = {"macos": (14,), "linux": (2, 28)}
 
 
 @dataclass(frozen=True)
 class Machine:
     """`system` (linux, windows, macos), `processor` of the hardware (x86_64, arm64, ...), `bits` of this process,
-    the C library (`libc`, Linux only), and whether an NVIDIA driver is there."""
+    the C library (`libc`, Linux only), its version or that of macOS, and whether an NVIDIA driver is there."""
 
     system: str
     processor: str
     bits: int = 64
     libc: str = "glibc"
     nvidia: bool = False
+    version: tuple[int, ...] = ()
 
     @property
     def tag(self) -> str:
@@ -45,6 +48,11 @@ class Machine:
                 f"This Linux uses the C library '{self.libc}', and there is no torch for it.",
                 "Use a Linux with glibc 2.28 or newer (Debian 10, Ubuntu 20.04, RHEL 8 or newer).",
             )
+        oldest = _OLDEST.get(self.system)
+        if oldest is not None and self.version and self.version < oldest:
+            name = "macOS" if self.system == "macos" else "The C library of this Linux, glibc"
+            has, needs = (".".join(str(part) for part in version) for version in (self.version, oldest))
+            return (f"{name} {has} is too old for torch, which needs {needs}.", "Use a newer system.")
         if self.tag not in ("linux-x86_64", "windows-x86_64", "macos-arm64"):
             return (
                 f"MedAI has no tested set of packages for {self.system} on '{self.processor}'.",
@@ -67,7 +75,12 @@ def this_machine() -> Machine:
     else:
         system = "linux"
     processor = "x86_64" if processor in _X86 else "arm64" if processor in _ARM else processor
-    return Machine(system, processor, struct.calcsize("P") * 8, _libc(), _has_nvidia_driver())
+    return Machine(system, processor, struct.calcsize("P") * 8, _libc(), _has_nvidia_driver(), _version(system))
+
+
+def _version(system: str) -> tuple[int, ...]:
+    text = platform.mac_ver()[0] if system == "macos" else platform.libc_ver()[1] if system == "linux" else ""
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
 
 
 def _runs_translated() -> bool:

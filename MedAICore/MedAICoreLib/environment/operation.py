@@ -35,8 +35,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Run:
-    """A child process. `watch(new text)` tells how far it is (None: unchanged); its failure is raised in the steps, as a
-    diagnosis, unless `may_fail`."""
+    """A child process. `watch(new text)` tells how far it is (None: unchanged); its failure is raised in the steps, as
+    a diagnosis, unless `may_fail`."""
 
     command: tuple[str, ...]
     variables: dict[str, str] = field(repr=False, default_factory=dict)

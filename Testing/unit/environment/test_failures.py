@@ -195,6 +195,8 @@ def test_told_uv_may_not_be_started_then_slicers_python_is_used(empty):
         (Machine("linux", "x86_64", libc="musl"), "musl"),
         (Machine("windows", "x86_64", bits=32), "32 bit"),
         (Machine("linux", "riscv64"), "riscv64"),
+        (Machine("macos", "arm64", version=(13, 6)), "macOS 13.6"),
+        (Machine("linux", "x86_64", version=(2, 17)), "glibc 2.17"),
     ],
 )
 def test_told_unsupported_before_any_download(tiny, tmp_path, machine, words):
@@ -297,6 +299,16 @@ def test_told_in_the_words_of_other_systems(words, kind):
 )
 def test_errors_of_this_process_are_told_too(number, kind):
     assert diagnose_error(OSError(number, os.strerror(number)), "/folder").kind == kind
+
+
+def test_windows_own_error_numbers_decide():
+    class WindowsError(OSError):
+        winerror = 32
+
+        def __str__(self) -> str:
+            return "[WinError 32] The process cannot access the file"
+
+    assert diagnose_error(WindowsError(errno.EACCES, "x"), "/folder").kind == "locked-file"
 
 
 def test_an_unknown_failure_shows_the_last_words():

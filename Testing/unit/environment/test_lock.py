@@ -83,6 +83,7 @@ def test_commands_ask_for_the_right_interpreter_and_build(tmp_path):
     assert commands(Machine("windows", "x86_64")).interpreter_request() == "cpython-3.12-windows-x86_64-none"
     torch = commands(Machine("linux", "x86_64", nvidia=True)).install_torch(tmp_path / "e1", tmp_path / "lock")
     assert torch[-2:] == ("--torch-backend", "auto")
+    assert commands(Machine("linux", "x86_64")).install_torch(tmp_path, tmp_path)[-2:] == ("--torch-backend", "cpu")
     without_gpu = commands(Machine("linux", "x86_64", nvidia=True), Sources(torch_backend="cpu"))
     assert not without_gpu.wants_gpu
     assert "https://download.pytorch.org/whl/cpu" in without_gpu.slicer_torch(tmp_path)
