@@ -286,6 +286,10 @@ def _calibrate(
         "ece_uncalibrated": round(calibration_error(before, labels), 4),
         **curves(probabilities, labels, found.classes, next(iter(thresholds), None)),
     }
+    if len(every[1]) > len(labels):
+        # Single networks on their own parts, and all together on the held-out cases.
+        area = round(macro_auc(softmax(every[0]), every[1]), 4)
+        metrics |= {"cross_validation_cases": len(every[1]), "cross_validation_auc": area}
     return Calibration(round(temperature, 4), thresholds), metrics
 
 

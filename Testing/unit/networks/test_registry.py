@@ -18,10 +18,10 @@ ARGUMENTS = {
 
 
 def test_the_table_is_complete() -> None:
-    assert set(available()) == set(ARGUMENTS)
+    assert set(available("segment")) == set(ARGUMENTS)
 
 
-@pytest.mark.parametrize("name", available())
+@pytest.mark.parametrize("name", available("segment"))
 def test_arguments_are_plain_data(name: str) -> None:
     arguments = json.loads(json.dumps(ARGUMENTS[name]))
     network = build_network(name, arguments).eval()
@@ -29,7 +29,7 @@ def test_arguments_are_plain_data(name: str) -> None:
     assert network(torch.zeros(1, 1, *size)).shape == (1, 3, *size)
 
 
-@pytest.mark.parametrize("name", available())
+@pytest.mark.parametrize("name", available("segment"))
 def test_weights_of_training_predict_without_its_extra_heads(name: str) -> None:
     torch.manual_seed(0)
     trained = build_network(name, ARGUMENTS[name]).eval()
