@@ -15,13 +15,19 @@ CropName = Literal["none", "nonzero", "body"]
 AIR_HU = -500.0
 # The body is searched on every n-th voxel: its box needs no more.
 _BODY_STRIDE = 4
+# What belongs to the body beside its largest piece: parts of that piece's volume and thickness. A sheet that one layer
+# of the searched voxels hits has a thickness of up to 1, its slanted pieces of somewhat more.
+_SMALLEST_PIECE = 0.01
+_THINNEST_PIECE = 0.125
+_SHEET = 2.0
 
 
 def crop_box(array: Array, name: CropName) -> Box:
     """The box (k, j, i) of (c, k, j, i) to which `name` crops; the whole image where nothing is found.
 
-    ``nonzero``: around every voxel that is not zero in any channel, as nnU-Net does. ``body``: around the largest
-    connected piece above -500 HU of the first channel (the body without most tables), for CT, where air is not zero.
+    ``nonzero``: around every voxel that is not zero in any channel, as nnU-Net does. ``body``: around the body, for CT,
+    where air is not zero: the largest connected piece above -500 HU of the first channel, and every other piece (arms,
+    the second leg) that is not much thinner, as tables and sheets are.
     """
     if name == "nonzero":
         return _bounding_box((array != 0).any(axis=0))
@@ -36,13 +42,30 @@ def _body_box(array: Array) -> Box:
     pieces, count = scipy.ndimage.label(tissue)
     if count == 0:
         return _whole(array.shape)
-    largest = int(np.bincount(pieces.ravel())[1:].argmax()) + 1
-    box = scipy.ndimage.find_objects(pieces)[largest - 1]
+    box = _around_thick_pieces(pieces)
     # One coarse voxel more on each side: the surface may lie between two sampled voxels.
     slices = [
         slice(max(0, (part.start - 1) * s), min(size, part.stop * s + s))
         for part, s, size in zip(box, stride, array.shape, strict=True)
     ]
+    return slices[0], slices[1], slices[2]
+
+
+def _around_thick_pieces(pieces: Array) -> Box:
+    """The box of the largest of the numbered pieces and of those that are a part of it in size and thickness.
+
+    A piece's thickness is its volume over the largest face of its box: what a board has, whichever way it lies.
+    """
+    voxels = np.bincount(pieces.ravel())[1:]
+    boxes = scipy.ndimage.find_objects(pieces)
+    sides = np.array([[part.stop - part.start for part in box] for box in boxes])
+    thickness = voxels / (sides.prod(axis=1) / sides.min(axis=1))
+    largest = int(voxels.argmax())
+    thick = thickness >= max(_SHEET, _THINNEST_PIECE * thickness[largest])
+    body = thick & (voxels >= _SMALLEST_PIECE * voxels[largest])
+    body[largest] = True
+    kept = [box for box, is_body in zip(boxes, body, strict=True) if is_body]
+    slices = [slice(min(box[a].start for box in kept), max(box[a].stop for box in kept)) for a in range(3)]
     return slices[0], slices[1], slices[2]
 
 

@@ -30,6 +30,11 @@ _LARGEST_FINE_SHARE = 0.8
 # A voxel belongs to the box where a wanted class is less than this below the best other one (natural logarithm of the
 # ratio of their probabilities: 2 is one to seven).
 _SENSITIVITY = 2.0
+# The quick look is a hint: it needs no more overlap of its tiles.
+_LOOK_OVERLAP = 0.25
+# The fine part reaches this part of the tiles' overlap beyond the structure. There the tiles that are left out would
+# count for less than a twentieth of the others (Gaussian weights of an eighth of a tile, overlaps of 1/4 and 1/2).
+_MARGIN = 0.75
 # Both resolutions have to agree on every wanted label by this Dice coefficient, or the quick look is not trusted.
 _SMALLEST_AGREEMENT = 0.5
 
@@ -91,7 +96,7 @@ def worthwhile(
         return False
     coarse_mm = _at_half_resolution(model.preprocessing).spacing_mm
     k, j, i = (ceil(n * mm / c) for n, mm, c in zip(shape, model.card.spacing_mm, coarse_mm, strict=True))
-    return _tiles((k, j, i), model, overlap) <= _LARGEST_SHARE * _tiles(shape, model, overlap)
+    return _tiles((k, j, i), model, _LOOK_OVERLAP) <= _LARGEST_SHARE * _tiles(shape, model, overlap)
 
 
 def search(
@@ -108,7 +113,7 @@ def search(
 
     `record` is how the whole `image` was prepared for the fine pass.
     """
-    looked = _look(config, image, model, values, overlap, stage, cancelled)
+    looked = _look(config, image, model, values, stage, cancelled)
     if looked is None:
         return None
     near, labels = looked
@@ -139,7 +144,6 @@ def _look(
     image: Image,
     model: LoadedModel,
     values: tuple[int, ...],
-    overlap: float,
     stage: Stage,
     cancelled: CancelCheck,
 ) -> tuple[Array, Array] | None:
@@ -153,8 +157,8 @@ def _look(
         prepared = _at_half_resolution(model.preprocessing).apply(image, None, cancelled)
         attempt = Attempt(model.card.patch, half_precision(model.device), model.device)
         shape = prepared.array.shape[1:]
-        predictor = make_predictor(attempt, replace(config, tta=False), model, shape, overlap)
-        window = SlidingWindow(predictor, attempt.patch, overlap)
+        predictor = make_predictor(attempt, replace(config, tta=False), model, shape, _LOOK_OVERLAP)
+        window = SlidingWindow(predictor, attempt.patch, _LOOK_OVERLAP)
         axis = window.axis(shape)
         sink = _Sink(prepared.record.shape, axis, model.card.label_scheme().values, values)
         window.stream(prepared.array, sink.add, axis, stage, cancelled)
@@ -194,8 +198,8 @@ class _Sink:
 def _aligned(near: Array, shape: tuple[int, int, int], patch: tuple[int, int, int], overlap: float) -> Box:
     """The box of the mask on the fine grid of `shape`, grown to whole tiles of the sliding window of the whole volume.
 
-    A tile's neighbours reach into it by the overlap. So voxels that are further than that from the box's borders have
-    the same tiles as in the whole volume, and get the very same logits.
+    A tile's neighbours reach into it by the overlap. So voxels that are further than that from the box's borders get
+    the very logits of the whole volume, and the others of the structure nearly these.
     """
     from medai.inference.tiles import tile_starts
 
@@ -203,7 +207,7 @@ def _aligned(near: Array, shape: tuple[int, int, int], patch: tuple[int, int, in
     for axis, (size, tile) in enumerate(zip(shape, patch, strict=True)):
         hit = np.flatnonzero(near.any(axis=tuple(a for a in range(3) if a != axis)))
         scale = size / near.shape[axis]
-        margin = ceil(overlap * tile + scale)
+        margin = ceil(_MARGIN * overlap * tile + scale)
         first, last = floor(hit[0] * scale) - margin, ceil((hit[-1] + 1) * scale) + margin
         starts = tile_starts(max(size, tile), tile, overlap)
         start = max([at for at in starts if at <= first], default=0)

@@ -133,6 +133,24 @@ def test_body_crop_finds_the_body_and_leaves_the_table_out():
     assert box[2].stop >= 76
 
 
+def test_body_crop_keeps_both_legs_and_an_arm_and_leaves_air_and_a_curved_table_out():
+    shape = (60, 120, 160)
+    noise = np.random.default_rng(0).normal(0, 20, shape)
+    array = (-1000 + noise).astype(np.int16)
+    _, j, i = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+    for middle, radius in ((50, 17), (92, 16), (126, 6)):  # two legs and a hand
+        array[(j - 50) ** 2 + (i - middle) ** 2 <= radius**2] = 40
+    array[np.abs(np.hypot(j - 0, i - 70) - 106) < 1.5] = 300  # the shell of a table
+    array[30, 4, 4] = 500  # noise
+    box = Preprocessing(PLAIN, (1, 1, 1), "body").apply(Image(array[None], np.diag([-1.0, -1, 1, 1]))).record.box
+    # The grid points left and back: k, j, i are S, and reversed A and R.
+    assert box[0] == slice(0, 60)
+    assert 120 - 33 <= box[1].stop <= 120 - 25
+    assert 120 - 100 < box[1].start <= 120 - 67
+    assert 160 - 33 <= box[2].stop <= 160 - 25
+    assert 160 - 142 <= box[2].start <= 160 - 132
+
+
 def test_an_empty_image_is_not_cropped_away():
     image = Image(np.zeros((1, 4, 5, 6), np.int16), np.eye(4))
     for name in ("nonzero", "body"):

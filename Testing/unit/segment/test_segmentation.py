@@ -224,3 +224,30 @@ def test_a_network_that_does_not_fit_its_card(make_model, sphere_label_map):
     model.networks[0].layer.bias[2] = float("nan")
     with pytest.raises(ModelError, match="not finite"):
         run(SegmentConfig(), [picture_of(sphere_label_map)], model)
+
+
+def test_body_crop_computes_fewer_tiles_and_loses_nothing(make_model):
+    """CT: air is -1000, so that the crop to what is not zero, which nnU-Net does, leaves nothing out."""
+    labels = np.zeros((1, 40, 96, 96), np.uint8)
+    labels[0, :, 30:62, 28:70] = 1
+    labels[0, 8:30, 38:50, 35:60] = 2
+    noise = np.random.default_rng(0).normal(0, 10, labels.shape)
+    matrix = oblique_matrix(SPACING_IJK, (0.1, 0.2, 3.0), left_handed=True)
+    image = Image((np.array([-1000.0, 0.0, 300.0])[labels] + noise).astype(np.int16), matrix, "ct", "CT")
+    found, tiles = {}, {}
+    for crop in ("none", "nonzero", "body"):
+        model = make_model(SPACING, means=(-1000.0, 0.0, 300.0), crop=crop, inputs=("CT",))
+        seen: list[int] = []
+        model.networks[0].layer.register_forward_pre_hook(lambda _module, _inputs, seen=seen: seen.append(1))
+        found[crop] = run(SegmentConfig(), [image], model).label_map.array
+        tiles[crop] = len(seen)
+    assert np.array_equal(found["none"], labels)
+    assert np.array_equal(found["body"], labels)
+    assert tiles["body"] < 0.5 * tiles["none"]
+    assert tiles["nonzero"] == tiles["none"]
+    # The foreground crop does for MR, where air is zero.
+    dark = image.with_array(np.where(labels > 0, image.array + 1000, 0).astype(np.int16))
+    model = make_model(SPACING, means=(0.0, 1000.0, 1300.0), crop="nonzero")
+    model.networks[0].layer.register_forward_pre_hook(lambda _module, _inputs: tiles.update(mr=tiles.get("mr", 0) + 1))
+    assert np.array_equal(run(SegmentConfig(), [dark], model).label_map.array, labels)
+    assert tiles["mr"] < 0.5 * tiles["none"]
