@@ -14,6 +14,8 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,7 +23,9 @@ from benchmarks import machine, peers, report
 from benchmarks.child import FOLDER, REPOSITORY, BenchmarkError, keep_pieces
 from benchmarks.settings import Settings
 
+# The page's order; the engine's come first when they are measured, since an interrupted run keeps what it has.
 SECTIONS = ("sliding_window", "export", "end_to_end", "scene", "growth")
+_MEASURED_FIRST = ("sliding_window", "end_to_end", "growth")
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
 RESULTS = FOLDER / "results"
 PIECES = FOLDER / "pieces"
@@ -60,20 +64,29 @@ def main(arguments: list[str] | None = None) -> int:
     except BenchmarkError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
+    missing = [section.key for section in sections if section.missing]
+    if missing:
+        print(f"benchmarks: not measured: {', '.join(missing)}", file=sys.stderr)
     if options.json:
         options.json.write_text(json.dumps([asdict(section) for section in sections], indent=1), encoding="utf-8")
     if not options.quick:
         about = [*machine.description(), "Peers' environment: " + ", ".join(peers.versions())]
         PAGE.write_text(report.markdown(about, sections, _PREFACE) + "\n" + _NO_GPU, encoding="utf-8")
         print(f"Written: {PAGE}")
-    return 0
+    return 1 if missing else 0
 
 
-def _measured(keys: list[str], settings: Settings, folder: Path) -> list[report.Section]:
+def _measured(keys: Sequence[str], settings: Settings, folder: Path) -> list[report.Section]:
+    """Measure one comparison after the other; one that fails says so in its place and stops none of the others."""
     sections = []
-    for key in keys:
+    for key in sorted(keys, key=lambda key: (key not in _MEASURED_FIRST, SECTIONS.index(key))):
         started = time.perf_counter()
-        section = importlib.import_module(f"benchmarks.{key}").run(settings)
+        conditions = machine.Conditions.now()
+        try:
+            section = importlib.import_module(f"benchmarks.{key}").run(settings)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the other comparisons go on)
+            traceback.print_exc()
+            section = report.not_measured(key, f"{type(error).__name__}: {error}", conditions)
         section.save(folder)
         report.show(section)
         print(f"({key}: {time.perf_counter() - started:.0f} s)", flush=True)

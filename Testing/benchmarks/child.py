@@ -58,6 +58,15 @@ def run_piece(task: str, arguments: dict[str, Any], python: Path | None = None, 
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def try_piece(task: str, arguments: dict[str, Any], python: Path | None = None, timeout_s: float = 1200) -> Any:
+    """As `run_piece`; None, and the reason on stderr, where it fails: other pieces of the table go on."""
+    try:
+        return run_piece(task, arguments, python, timeout_s)
+    except BenchmarkError as error:
+        print(f"benchmarks: {error}", file=sys.stderr, flush=True)
+        return None
+
+
 def _run(task: str, arguments: dict[str, Any], python: Path | None, timeout_s: float) -> Any:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import networks, volumes
 from benchmarks.child import FOLDER, run_piece
-from benchmarks.machine import Conditions
+from benchmarks.machine import Conditions, has_half_precision
 from benchmarks.report import Section, Table, seconds, verdict
 from benchmarks.settings import Settings
 
@@ -27,7 +27,7 @@ def run(settings: Settings) -> Section:
     runs: dict[str, dict[str, Any]] = {}
     for side in sides:
         package = networks.untrained(FOLDER / "models", _CLASSES, (side,) * 3, (1.5, 1.5, 1.5))
-        for precision in ("exact", "fast"):
+        for precision in ("exact", "fast") if has_half_precision() else ("exact",):
             runs[f"{precision}, tiles of {side}"] = _measure(volume, package, spacing_mm, precision, settings)
     at_model = [round(n * s / 1.5) for n, s in zip(shape, spacing_mm, strict=True)]
     peer = _peer_mb(shape, at_model)
@@ -58,6 +58,7 @@ def run(settings: Settings) -> Section:
         conditions=conditions,
         notes=(
             verdict(f"Bar 2.5 GB with tiles of {sides[0]}", worst <= _BAR_MB, f"{worst / 1024:.2f} GiB"),
+            *(() if has_half_precision() else ("Fast is exact here: this processor has no fast half precision.",)),
             f"The peer's figure is computed from its sources, since it would not fit: {parts}; its tile's activations "
             "and the process's own copies come on top.",
         ),

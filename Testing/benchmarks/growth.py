@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import networks, peers
-from benchmarks.child import FOLDER, run_piece
+from benchmarks.child import FOLDER, try_piece
 from benchmarks.machine import Conditions
-from benchmarks.report import Section, Table, clock, seconds, times
+from benchmarks.report import Section, Table, clock, seconds, times, verdict
 from benchmarks.settings import Settings
 
 KEY = "growth"
@@ -62,8 +62,8 @@ def _pair(side: int, classes: int, tile: int, settings: Settings) -> dict[str, A
     package = networks.untrained(FOLDER / "models", classes, (tile,) * 3, _SPACING_MM)
     common = {"volume": str(_noise(side)), "package": str(package), "threads": settings.threads}
     return {
-        "monai": run_piece("window_pieces:by_monai", common, peers.make()),
-        "medai": run_piece("window_pieces:by_medai", {**common, "warm": False}),
+        "monai": try_piece("window_pieces:by_monai", common, peers.make()),
+        "medai": try_piece("window_pieces:by_medai", {**common, "warm": False}),
     }
 
 
@@ -77,22 +77,22 @@ def _noise(side: int) -> Path:
 
 def _row(name: str, pair: dict[str, Any], by: str) -> tuple[str, ...]:
     peer, ours = pair["monai"], pair["medai"]
+    both = peer is not None and ours is not None
     return (
         name,
-        seconds(peer["seconds"]),
-        seconds(ours["seconds"]),
-        seconds(peer["cpu_s"]),
-        seconds(ours["cpu_s"]),
-        times(ours[by], peer[by]),
-        f"{peer['extra_mb']:.0f}",
-        f"{ours['extra_mb']:.0f}",
-        times(ours["extra_mb"], peer["extra_mb"]),
-        f"{ours['estimate_mb']:.0f}",
+        *(seconds(f[key]) if f else "failed" for key in ("seconds", "cpu_s") for f in (peer, ours)),
+        times(ours[by], peer[by]) if both else "-",
+        *(f"{f['extra_mb']:.0f}" if f else "failed" for f in (peer, ours)),
+        times(ours["extra_mb"], peer["extra_mb"]) if both else "-",
+        f"{ours['estimate_mb']:.0f}" if ours else "failed",
     )
 
 
 def _estimates(pairs: dict[str, Any]) -> str:
-    off = {name: p["medai"]["estimate_mb"] / p["medai"]["extra_mb"] - 1 for name, p in pairs.items()}
+    runs = {name: pair["medai"] for name, pair in pairs.items() if pair["medai"] is not None}
+    off = {name: run["estimate_mb"] / run["extra_mb"] - 1 for name, run in runs.items()}
     within = sum(abs(value) <= 0.25 for value in off.values())
     texts = ", ".join(f"{name} {value:+.0%}" for name, value in off.items())
-    return f"Estimate against the measured peak: {texts}; {within} of {len(off)} within 25 %."
+    return verdict(
+        "Bar estimate within 25 % of the measured peak", within == len(off) > 0, f"{within} of {len(off)}: {texts}"
+    )

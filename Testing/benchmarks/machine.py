@@ -36,6 +36,15 @@ def description() -> list[str]:
     ]
 
 
+def has_half_precision() -> bool:
+    """Whether this processor computes fast in 16 bits; where it does not, MedAI's fast runs are its exact ones."""
+    import torch
+
+    from medai.inference.device import half_precision
+
+    return half_precision(torch.device("cpu")) is not None
+
+
 @dataclass(frozen=True)
 class Conditions:
     """When a section was measured and what else the machine did."""

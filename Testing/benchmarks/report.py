@@ -39,6 +39,11 @@ class Section:
     notes: tuple[str, ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def missing(self) -> bool:
+        """Whether it could not be measured."""
+        return "error" in self.data
+
     def save(self, folder: Path) -> None:
         """Keep the section, so that a report can be made of pieces that ran one at a time."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,6 +68,13 @@ class Section:
             f"Measured {self.conditions.when}; load average before {self.conditions.load:.1f}; other processes used at "
             f"most {busy:.1f} cores during a measurement. Ratios of times are by {by}."
         )
+
+
+def not_measured(key: str, reason: str, conditions: Conditions) -> Section:
+    """What stands in the place of a comparison that failed."""
+    first = reason.strip().splitlines()[0][:300]
+    text = f"NOT measured in this run: {first}"
+    return Section(key, key.replace("_", " ").capitalize(), text, (), conditions, data={"error": reason})
 
 
 def _values(data: Any, key: str) -> list[float]:

@@ -25,6 +25,7 @@ def by_monai(volume: str, package: str, threads: int, labels: str | None = None)
 
     about = with_threads(threads)
     network, patch = _network(package)
+    _touch_torch()
     image = torch.from_numpy(np.load(volume))[None, None]
 
     @torch.inference_mode()
@@ -44,6 +45,7 @@ def by_nnunet(volume: str, package: str, threads: int, labels: str | None = None
 
     about = with_threads(threads)
     network, patch = _network(package)
+    _touch_torch()
     card = open_model(Path(package)).card
     plans_manager = PlansManager(nnunet.plans(patch, card.spacing_mm))
     predictor = nnUNetPredictor(
@@ -110,6 +112,19 @@ def by_medai(
     return _finish(result.label_map.channel(0), labels, {**about, **figures})
 
 
+def convert(package: str, shape: list[int]) -> dict[str, Any]:
+    """What the process needs that converts a network for OpenVINO, over the libraries that every process has loaded."""
+    import tempfile
+
+    from medai.inference.conversion import convert as convert_network
+
+    network, _ = _network(package)
+    _load_runtime()
+    with tempfile.TemporaryDirectory() as folder:
+        _, figures = measure(lambda: convert_network(network, tuple(shape), Path(folder) / "model.xml"))
+    return figures
+
+
 def _network(package: str) -> tuple[torch.nn.Module, tuple[int, int, int]]:
     """The package's network in eager torch, as MedAI builds it, and its patch (k, j, i)."""
     from medai.networks import build_network, load_weights
@@ -125,12 +140,39 @@ def _load_runtime() -> None:
     import importlib
     import importlib.util
 
-    for name in ("medai.inference.sliding_window", "medai.segment.engines", "torch.utils.flop_counter"):
+    for name in ("medai.inference.sliding_window", "medai.segment.engines", "medai.segment.segmentation"):
         importlib.import_module(name)
+    _touch_torch()
     if importlib.util.find_spec("openvino") is not None:
-        import openvino
+        _touch_openvino()
 
-        openvino.Core().available_devices  # noqa: B018 (loads the plugins)
+
+def _touch_torch() -> None:
+    """Compute a block of a U-Net on a tiny tile, for every way alike: the libraries' code is read from disk by this."""
+    layers = torch.nn.Sequential(
+        torch.nn.Conv3d(1, 8, 3, padding=1), torch.nn.InstanceNorm3d(8, affine=True), torch.nn.LeakyReLU(),
+        torch.nn.Conv3d(8, 8, 2, 2), torch.nn.ConvTranspose3d(8, 8, 2, 2), torch.nn.Conv3d(8, 5, 1),
+    )  # fmt: skip
+    with torch.inference_mode():
+        layers.eval()(torch.zeros(1, 1, 16, 16, 16))
+
+
+def _touch_openvino() -> None:
+    """The same for OpenVINO, without its converter, which no run loads into its own process."""
+    import openvino
+    from openvino import opset13 as ops
+
+    def kernel(*shape: int) -> openvino.Node:
+        return ops.constant(np.ones(shape, np.float32))
+
+    twos, ones, zeros = [2, 2, 2], [1, 1, 1], [0, 0, 0]
+    tile = ops.parameter([1, 1, 16, 16, 16], np.float32)
+    x = ops.convolution(tile, kernel(8, 1, 3, 3, 3), ones, ones, ones, ones)
+    x = ops.prelu(ops.mvn(x, ops.constant(np.array([2, 3, 4])), True, 1e-5, "INSIDE_SQRT"), kernel(1))
+    x = ops.convolution(x, kernel(8, 8, 2, 2, 2), twos, zeros, zeros, ones)
+    x = ops.convolution_backprop_data(x, kernel(8, 8, 2, 2, 2), strides=twos, pads_begin=zeros, pads_end=zeros)
+    model = openvino.Model([ops.convolution(x, kernel(5, 8, 1, 1, 1), ones, zeros, zeros, ones)], [tile])
+    openvino.Core().compile_model(model, "CPU")(np.zeros((1, 1, 16, 16, 16), np.float32))
 
 
 def _first_tile(image: torch.Tensor, patch: tuple[int, int, int]) -> torch.Tensor:

@@ -27,7 +27,7 @@ FractionCallback = Callable[[float], None]
 
 # Finished planes are handed on a few at a time, so that these copies, and the receiver's, stay small.
 _PLANES_AT_ONCE = 8
-_BYTES_AT_ONCE = 16e6
+_BYTES_AT_ONCE = 4e6
 
 
 def _ignore(fraction: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from benchmarks.machine import Conditions
-from benchmarks.report import Section, Table, markdown, seconds, times
+from benchmarks.report import Section, Table, markdown, not_measured, seconds, times
 
 
 @pytest.fixture
@@ -39,3 +39,13 @@ def test_times_have_three_figures(value, text):
 def test_ratio_is_of_the_peer_to_ours():
     assert times(2.0, 50.0) == "25x"
     assert times(4.0, 6.0) == "1.5x"
+
+
+def test_a_comparison_that_failed_says_so_and_the_others_stay(section):
+    failed = not_measured("growth", "BenchmarkError: no memory\nlong tail", Conditions("today", 0.5))
+    assert failed.missing
+    assert not section.missing
+    page = markdown([], [section, failed], "Preface.")
+    assert "NOT measured in this run: BenchmarkError: no memory" in page
+    assert "long tail" not in page
+    assert "A note." in page
