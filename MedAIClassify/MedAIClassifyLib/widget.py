@@ -151,12 +151,13 @@ class MedAIClassifyWidget(ModelPanel):
             text = _(
                 "Unlike the training data (distance {score}, usual below {threshold}): the class may mean nothing."
             )
-            self.ui.anomalyLabel.text = text.format(score=f"{anomaly.score:.3g}", threshold=f"{anomaly.threshold:.3g}")
+            text = text.format(score=f"{anomaly.score:.3g}", threshold=f"{anomaly.threshold:.3g}")
+            self.ui.anomalyLabel.text = "\N{WARNING SIGN} " + text
             return
         names = ", ".join(flagged[:4]) + (", ..." if len(flagged) > 4 else "")
-        self.ui.anomalyLabel.text = _(
-            "{count} of {all} are unlike the training data ({names}): their classes may mean nothing."
-        ).format(count=len(flagged), all=len(result.items), names=names)
+        text = _("{count} of {all} are unlike the training data ({names}): their classes may mean nothing.")
+        text = text.format(count=len(flagged), all=len(result.items), names=names)
+        self.ui.anomalyLabel.text = "\N{WARNING SIGN} " + text
 
     def _showItems(self, run) -> None:
         table, items = self.ui.itemsTable, run.result.items
