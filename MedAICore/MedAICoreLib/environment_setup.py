@@ -15,6 +15,7 @@ from MedAICoreLib.settings import Settings
 
 TICK_MS = 15
 _TELL_EVERY_S = 0.15
+_LOOK_AGAIN_MS = 2000
 
 
 class EnvironmentSetup:
@@ -34,6 +35,7 @@ class EnvironmentSetup:
         self._timer.setInterval(TICK_MS)
         self._timer.connect("timeout()", self._onTick)
         self._settings = Settings()
+        self._looksAgain = False
         self._toldAt = 0.0
         self._whenDone: Callable[[Operation], None] | None = None
         self.operation: Operation | None = None
@@ -57,8 +59,12 @@ class EnvironmentSetup:
         return self.operation is not None and self.operation.running
 
     def status(self) -> Status:
-        """What is installed."""
-        return self.environment.status()
+        """What is installed. While another Slicer works on it, the listeners are called again after a while."""
+        status = self.environment.status()
+        if status.kind is Kind.BUSY and not self.busy and not self._looksAgain:
+            self._looksAgain = True
+            qt.QTimer.singleShot(_LOOK_AGAIN_MS, self._lookAgain)
+        return status
 
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call `listener()` when something changed; also several times a second while an operation runs."""
@@ -100,6 +106,10 @@ class EnvironmentSetup:
 
     def changed(self) -> None:
         """The settings or the interpreter were changed elsewhere."""
+        self._tell()
+
+    def _lookAgain(self) -> None:
+        self._looksAgain = False
         self._tell()
 
     def _onTick(self) -> None:

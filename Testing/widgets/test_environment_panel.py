@@ -181,6 +181,19 @@ def test_window_stays_alive_while_the_loop_holds_the_gil(desk):
     assert len(monitor.gaps_ms) > 50
 
 
+def test_panel_sees_when_another_slicer_is_done(desk, tiny, tmp_path, monkeypatch):
+    from MedAICoreLib import environment_setup
+
+    monkeypatch.setattr(environment_setup, "_LOOK_AGAIN_MS", 20)
+    other = tiny.environment(tmp_path / "MedAI" / "env").build("chosen", sys.executable)
+    other.advance()
+    at = desk()
+    assert "Another Slicer is installing" in at.panel.headlineLabel.text
+    assert at.buttons() == []
+    other.finish()
+    assert wait_until(lambda: at.panel.headlineLabel.text == "MedAI is ready.", LIMIT_S)
+
+
 def test_step_of_the_banner(host, tiny, tmp_path, monkeypatch):
     from MedAICoreLib import environment_banner, environment_setup
     from MedAICoreLib.settings import Settings
