@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -113,3 +114,15 @@ def error_from_code(code: str, message: str, remedy: str = "") -> MedAIError:
             return kind(message, remedy)
         pending.extend(kind.__subclasses__())
     return MedAIError(message, remedy)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory ran out: Python's, numpy's, the system's, or torch's on any device."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    # By name: torch may not be loaded, and its CPU allocator and Apple's raise plain RuntimeErrors.
+    if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+        return True
+    text = str(error).lower()
+    signs = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate", "bad_alloc")
+    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)

@@ -47,13 +47,3 @@ def _smaller_tiles(first: Attempt, divisor: Shape) -> Iterator[Attempt]:
         patch = (patch_next[0], patch_next[1], patch_next[2])
         i, j, k = patch[::-1]
         yield replace(first, patch=patch, change=f"smaller tiles of {i} x {j} x {k} voxels")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this error means that an allocation failed; torch's CPU allocator raises a plain RuntimeError."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-    )

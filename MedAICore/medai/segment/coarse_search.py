@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medai.config.segment import SegmentConfig
+from medai.errors import is_out_of_memory
 from medai.image import Array, Box, Image
 from medai.preprocessing import Preprocessing, Record
 from medai.preprocessing.inversion import taps_within
@@ -148,7 +149,7 @@ def _look(
     cancelled: CancelCheck,
 ) -> tuple[Array, Array] | None:
     """Where wanted classes are likely (bool), and their labels, (k, j, i); None where memory does not suffice."""
-    from medai.inference.degradation import Attempt, is_out_of_memory
+    from medai.inference.degradation import Attempt
     from medai.inference.device import half_precision
     from medai.inference.sliding_window import SlidingWindow
     from medai.segment.engines import make_predictor

@@ -13,7 +13,7 @@ import numpy as np
 
 from medai.config.model_card import ModelCard
 from medai.config.segment import SegmentConfig
-from medai.errors import ModelError, OutOfMemoryError
+from medai.errors import ModelError, OutOfMemoryError, is_out_of_memory
 from medai.image import Array, Image
 from medai.labels import LabelScheme
 from medai.machine import system_memory_mb
@@ -163,7 +163,7 @@ def _infer(
     cancelled: CancelCheck,
 ) -> _Inference:
     """Labels on the input grid; falls back step by step where memory or half precision does not suffice."""
-    from medai.inference.degradation import Attempt, attempts, is_out_of_memory
+    from medai.inference.degradation import Attempt, attempts
     from medai.inference.device import half_precision
 
     dtype = half_precision(model.device) if config.precision == "fast" else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
 import time
@@ -16,7 +15,7 @@ from typing import Any
 from medai.config import to_json
 from medai.config.messages import ErrorEvent, LogEvent, ProgressEvent, Request, ResultEvent, arguments_of, encode
 from medai.config.requests import OPERATIONS, ArrayRef, array_refs
-from medai.errors import Cancelled, InputError, MedAIError, OutOfMemoryError
+from medai.errors import Cancelled, InputError, MedAIError, OutOfMemoryError, is_out_of_memory
 from medai.image import Image
 from medai.progress import CancelCheck, Progress, ProgressCallback, check_cancelled
 from medai.session import SessionFolder, array_ref
@@ -164,18 +163,6 @@ def _event_of(error: BaseException, request_id: int) -> ErrorEvent:
 def _short(code: str, message: str, remedy: str, request_id: int) -> ErrorEvent:
     # Some libraries put whole arrays into their messages; a line has room for 1 MiB.
     return ErrorEvent(code, message[:20_000], remedy[:20_000], request_id)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory ran out: Python's, numpy's, the system's, or torch's on any device."""
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        return True
-    # By name: torch may not be loaded, and its CPU allocator and Apple's raise plain RuntimeErrors.
-    if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
-        return True
-    text = str(error).lower()
-    signs = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate", "bad_alloc")
-    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
 
 
 class EventLogHandler(logging.Handler):

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from medai.config.segment import SegmentConfig
-from medai.errors import OutOfMemoryError
+from medai.errors import OutOfMemoryError, is_out_of_memory
 from medai.image import Image
-from medai.inference.degradation import Attempt, attempts, is_out_of_memory
+from medai.inference.degradation import Attempt, attempts
 from medai.memory import estimate_mb
 from medai.segment import run
 

@@ -21,11 +21,11 @@ from medai.config.messages import (
     encode,
 )
 from medai.config.requests import EvaluateValue, ModelsList
-from medai.errors import Cancelled, MedAIError
+from medai.errors import Cancelled, MedAIError, is_out_of_memory
 from medai.progress import Progress, check_cancelled
 from medai.session import SessionFolder
 from medai.worker import WarmModels, run_request
-from medai.worker.run import ProgressThrottle, is_out_of_memory
+from medai.worker.run import ProgressThrottle
 from medai.worker.server import Server, _lines
 
 
