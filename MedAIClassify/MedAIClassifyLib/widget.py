@@ -87,9 +87,9 @@ class MedAIClassifyWidget(ModelPanel):
         names = [spec.name for spec in card.classes] if card else []
         self._fillingClasses = True
         combo.clear()
-        combo.addItem(_("What speaks for the predicted class"), "")
+        combo.addItem(_("the predicted class"), "")
         for name in names:
-            combo.addItem(_("What speaks for '{name}'").format(name=name), name)
+            combo.addItem(name, name)
         combo.currentIndex = max(combo.findData(self._parameterNode.explainedClass), 0)
         self._fillingClasses = False
 

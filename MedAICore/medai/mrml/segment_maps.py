@@ -130,7 +130,8 @@ class SegmentMaps:
             table[values[segment_id]] = number
         part = np.zeros(tuple(side.stop - side.start for side in box), table.dtype)
         counts = np.zeros(len(ids) + 1, np.int64)
-        for slab in _slabs(part):
+        resampled = 0 if own_grid or self._transform is None else _SLAB_VOXELS // 16  # some 50 times slower than a copy
+        for slab in _slabs(part, resampled):
             start = box[2].start, box[1].start, box[0].start + slab.start
             found = values_on_grid(layer, start, part[slab].shape, matrix, None if own_grid else self._transform)
             # Values beyond the table are those of segments that are not wanted: its last entry is 0.
@@ -177,9 +178,9 @@ class SegmentMaps:
         self.warnings.append(f"Left out, as they have no voxels{' in the volume' if self._grid else ''}: {shown}.")
 
 
-def _slabs(array: Array) -> list[slice]:
-    """Slices along the first axis of a few MB each."""
-    planes = max(1, _SLAB_VOXELS // max(1, array[0].size))
+def _slabs(array: Array, voxels: int = 0) -> list[slice]:
+    """Slices along the first axis of about so many voxels each, of which a few milliseconds' work is made."""
+    planes = max(1, (voxels or _SLAB_VOXELS) // max(1, array[0].size))
     return [slice(k, min(k + planes, len(array))) for k in range(0, len(array), planes)]
 
 
