@@ -81,9 +81,9 @@ def run(
         results = [_result(item, votes, n, model) for n, item in enumerate(batch)]
         seconds["inference"] += time.perf_counter() - since
         since = time.perf_counter()
-        for item, result in zip(batch, results, strict=True):
+        for number, (item, result) in enumerate(zip(batch, results, strict=True), start=len(found)):
             check_cancelled(cancelled)
-            heat.add(item.framed, result.predicted, cancelled)
+            heat.add(item.framed, result.predicted, cancelled, lambda part, n=number: stage((n + part) / total))  # type: ignore[misc]
         seconds["explain"] += time.perf_counter() - since
         found += results
         stage(len(found) / total)

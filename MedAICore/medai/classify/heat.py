@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from medai.config.classify import ClassifyConfig
 from medai.image import Affine, Array, Image
 from medai.preprocessing.framing import Framed
 from medai.progress import CancelCheck
+
+_SLAB_VOXELS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +33,13 @@ class HeatMap:
         array = np.zeros((1, *grid.shape), np.float32)
         return cls(config, model, Image(array, grid.ijk_to_ras, f"{grid.name} heat map"))
 
-    def add(self, framed: Framed, predicted: str, cancelled: CancelCheck) -> None:
-        """Lay the map of one item over what is there: at each voxel the larger value stays."""
+    def add(
+        self, framed: Framed, predicted: str, cancelled: CancelCheck, progress: Callable[[float], None] | None = None
+    ) -> None:
+        """Lay the map of one item over what is there: at each voxel the larger value stays.
+
+        `progress` gets the part of this item that is done, 0 to 1.
+        """
         if self.image is None or not self.config.explain:
             return
         import torch
@@ -43,7 +51,18 @@ class HeatMap:
         if self.model.planar:
             x = x.squeeze(2)
         networks = self.model.networks_of(self.config.folds)
-        maps = [heat_map(net, x, index, self.config.explain, cancelled=cancelled) for net in networks]
+        told = progress or (lambda fraction: None)
+        maps = [
+            heat_map(
+                net,
+                x,
+                index,
+                self.config.explain,
+                cancelled=cancelled,
+                progress=lambda part, n=n: told((n + part) / len(networks)),  # type: ignore[misc]
+            )
+            for n, net in enumerate(networks)
+        ]
         heat = torch.stack(maps).mean(dim=0).cpu().numpy()
         lay_over(self.image, heat.reshape(framed.array.shape[1:]), framed.ijk_to_ras)
 
@@ -63,11 +82,16 @@ def lay_over(target: Image, heat: Array, ijk_to_ras: Affine) -> None:
     high = np.clip(np.floor(corners.max(axis=0) + 1e-6).astype(int) + 1, 0, np.array(target.shape[::-1]))
     if (low >= high).any():
         return
-    k, j, i = np.meshgrid(*(np.arange(low[a], high[a]) for a in (2, 1, 0)), indexing="ij")
-    places = np.stack([i, j, k, np.ones_like(k)]).reshape(4, -1)
-    ijk = (heat_of_target @ places)[:3]
-    inside = ((ijk >= -0.5 - 1e-6) & (ijk <= size_ijk[:, None] - 0.5 + 1e-6)).all(axis=0)
-    values = scipy.ndimage.map_coordinates(heat, ijk[::-1], order=1, mode="nearest", output=np.float32)
-    values = np.where(inside, values, 0.0).reshape(k.shape)
-    part = target.array[0, low[2] : high[2], low[1] : high[1], low[0] : high[0]]
-    np.maximum(part, values, out=part)
+    # A slab at a time: the places of all voxels of a large CT would take gigabytes.
+    planes = max(1, _SLAB_VOXELS // int((high[0] - low[0]) * (high[1] - low[1])))
+    for first in range(int(low[2]), int(high[2]), planes):
+        last = min(first + planes, int(high[2]))
+        sides = np.arange(first, last), np.arange(low[1], high[1]), np.arange(low[0], high[0])
+        k, j, i = np.meshgrid(*sides, indexing="ij")
+        places = np.stack([i, j, k, np.ones_like(k)]).reshape(4, -1)
+        ijk = (heat_of_target @ places)[:3]
+        inside = ((ijk >= -0.5 - 1e-6) & (ijk <= size_ijk[:, None] - 0.5 + 1e-6)).all(axis=0)
+        values = scipy.ndimage.map_coordinates(heat, ijk[::-1], order=1, mode="nearest", output=np.float32)
+        values = np.where(inside, values, 0.0).reshape(k.shape)
+        part = target.array[0, first:last, low[1] : high[1], low[0] : high[0]]
+        np.maximum(part, values, out=part)
