@@ -181,7 +181,7 @@ FAILURES = (
         "A package that MedAI needs is not available for this interpreter{what}.",
         "Choose a Python 3.11, 3.12 or 3.13, or let MedAI load one.",
         (
-            r"No solution found[\s\S]*?Because ([^\n]{0,120})",
+            r"No solution found[\s\S]*?Because ([^\n]{1,120}?)(?: and |, )",
             r"No matching distribution found for ([^\n]+)",
             r"has no wheels with a matching",
             r"requires a different Python",
