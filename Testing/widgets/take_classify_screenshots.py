@@ -81,6 +81,8 @@ def _take_panel(widget: object, folder: Path, everything: bool) -> None:
     wait_until(lambda: widget.logic.activeRun is not None and bool(ui.progressBar.value > 0), LIMIT_S)
     take("running")
     wait_until(lambda: not widget.logic.busy, LIMIT_S)
+    ui.applyButton.click()  # once more: the first run includes the start of the worker
+    wait_until(lambda: not widget.logic.busy, LIMIT_S)
     take("result")
     classify(image.with_array(np.random.default_rng(0).uniform(0, 200, image.array.shape).astype(np.float32)), "noise")
     wait_until(lambda: not widget.logic.busy, LIMIT_S)

@@ -310,6 +310,17 @@ def test_evaluation_in_a_file_becomes_plots(panel, tmp_path):
     assert count("vtkMRMLPlotChartNode") == 1
 
 
+def test_evaluation_of_a_shipped_model_is_shown_on_its_button(panel):
+    panel.widget.onModelChosen("chest-xray-pneumonia")
+    if panel.widget.models.card() is None:
+        pytest.skip("chest-xray-pneumonia is not among the shipped models")
+    assert "AUC" in panel.ui.modelCardBrowser.plainText
+    assert panel.ui.evaluationButton.enabled
+    panel.ui.evaluationButton.click()
+    assert count("vtkMRMLPlotChartNode") == 2
+    assert "ROC" in panel.ui.statusLabel.text
+
+
 def test_devices_are_asked_for_when_they_are_shown(panel):
     panel.ui.advancedCollapsibleButton.collapsed = False
     panel.wait(lambda: bool(panel.widget._devices))
