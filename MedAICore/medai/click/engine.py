@@ -36,7 +36,7 @@ class ClickEngine(Protocol):
     def rate(self, image: Floats, values: Floats, cut_off: bool, first: bool) -> float:
         """How good a result is; one below 1 makes a wider cube be tried, and the best of all is taken.
 
-        `cut_off`: it reaches the cube's border; `first`: there was no mask before.
+        `cut_off`: it reaches the cube's border; `first`: nothing is known of its size yet.
         """
         ...
 

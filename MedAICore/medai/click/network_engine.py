@@ -22,6 +22,7 @@ from medai.progress import CancelCheck, check_cancelled, never_cancelled
 if TYPE_CHECKING:
     from medai.click.model import LoadedClickModel
 
+_CUT_OFF = 0.6  # what a result is worth whose object goes on beyond the cube, of one whose does not
 _log = logging.getLogger(__name__)
 
 
@@ -50,8 +51,16 @@ class NetworkEngine:
         self._predictor(noise.to(self._predictor.device), cancelled)
 
     def rate(self, image: Floats, values: Floats, cut_off: bool, first: bool) -> float:
-        """The network's result stands unless the cube's border cuts it off."""
-        return 0.0 if cut_off else 1.0
+        """For a first click, whose zoom is a guess, the Dice that the network itself expects of its mask.
+
+        With calibrated probabilities p that is 2 sum(p in the mask) / (sum(p) + voxels of the mask). Later the result
+        stands unless the cube's border cuts it off.
+        """
+        if not first:
+            return 0.0 if cut_off else 1.0
+        inside = values > 0.5
+        expected = 2 * float(values[inside].sum()) / (float(values.sum()) + float(inside.sum()) + 1.0)
+        return expected * (_CUT_OFF if cut_off else 1.0)
 
     def predict(
         self, image: Floats, previous: Floats, maps: PromptMaps, cancelled: CancelCheck = never_cancelled

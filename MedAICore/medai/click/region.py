@@ -26,6 +26,7 @@ _SHELL = 2  # grid voxels at the cube's border in which no object may lie
 _SHELL_VOXELS = 6
 _TIGHT = 1.25  # side of the refining cube over the object's largest extent
 _WORTHWHILE = 0.85  # a refining voxel is at most so long, in voxels of the first look
+_AGREEMENT = 0.65  # least Dice of two looks that show the same object
 _SAME_OBJECT = 0.6  # least Dice of the two looks
 
 
@@ -48,26 +49,71 @@ def segment_region(
 ) -> RegionResult:
     """Segment around all `prompts` and the `mask` so far; `voxels` (k, j, i) are the image's."""
     started_s = time.perf_counter()
-    grid = first_grid(image, mask, prompts, engine.size)
-    first = not mask.any()
-    best: tuple[float, Grid, Floats, PromptMaps] | None = None
-    for _ in range(_MOST_ZOOMS):
-        picture, values, maps = _predict(voxels, mask, prompts, grid, engine, cancelled)
-        rating = engine.rate(picture, values, _cut_off(values, grid), first)
-        if best is None or rating >= best[0]:
-            best = rating, grid, values, maps
-        if rating >= 1 or grid.covers_image():
-            break
-        grid = _wider(grid, image)
-    assert best is not None
-    _, grid, values, maps = best
+    look = _search(voxels, image, mask, prompts, engine, cancelled)
+    grid, values, maps = look.grid, look.values, look.maps
     zooms_s = time.perf_counter() - started_s
     if engine.refines:
         grid, values, maps = _refined(voxels, image, mask, prompts, engine, (grid, values, maps), cancelled)
-    box = grid.box()
-    new = (grid.restore(_connected(values, maps), box) > 0.5).astype(np.uint8)
+    # The wider cube's voxels are all decided on: what was in the mask there and is not found any more has to go.
+    box, inner = _union(look.grid.box(), grid.box()), grid.box()
+    new = np.zeros([side.stop - side.start for side in box], np.uint8)
+    part = tuple(slice(i.start - b.start, i.stop - b.start) for i, b in zip(inner, box, strict=True))
+    new[part] = grid.restore(_connected(values, maps), inner) > 0.5
     _obey(new, box, prompts)
     return RegionResult(box, new, {"zooms": zooms_s, "all": time.perf_counter() - started_s})
+
+
+def _union(a: Box, b: Box) -> Box:
+    k, j, i = (slice(min(x.start, y.start), max(x.stop, y.stop)) for x, y in zip(a, b, strict=True))
+    return k, j, i
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What an engine made of one cube."""
+
+    grid: Grid
+    values: Floats
+    maps: PromptMaps
+    cut_off: bool
+    rating: float
+
+
+def _search(
+    voxels: Array,
+    image: Image,
+    mask: npt.NDArray[np.uint8],
+    prompts: Sequence[Placed],
+    engine: ClickEngine,
+    cancelled: CancelCheck,
+) -> _Look:
+    """Look at wider and wider cubes until a result stands; the best one where none does.
+
+    A first click says nothing of the object's size. There, two looks that show the same object settle it: a network
+    that sees only a part of an object changes its mind when it sees more. The closer one is taken, as a mask that is
+    too small is sooner corrected than one that is too large.
+    """
+    # Of a box or a lasso the size is known.
+    first = not mask.any() and not any(p.kind in ("box", "lasso") and p.positive for p in prompts)
+    grid = first_grid(image, mask, prompts, engine.size)
+    looks: list[_Look] = []
+    for _ in range(_MOST_ZOOMS):
+        picture, values, maps = _predict(voxels, mask, prompts, grid, engine, cancelled)
+        cut_off = _cut_off(values, grid)
+        look = _Look(grid, values, maps, cut_off, engine.rate(picture, values, cut_off, first))
+        if first and engine.refines and looks and not looks[-1].cut_off and _agree(looks[-1], look):
+            return looks[-1]
+        looks.append(look)
+        if look.rating >= 1 or grid.covers_image():
+            break
+        grid = _wider(grid, image)
+    return max(reversed(looks), key=lambda look: look.rating)
+
+
+def _agree(close: _Look, wide: _Look) -> bool:
+    """Whether two looks show the same object."""
+    seen = wide.grid.from_grid(_connected(close.values, close.maps), close.grid) > 0.5
+    return bool(seen.any()) and _overlap(seen, _connected(wide.values, wide.maps) > 0.5) >= _AGREEMENT
 
 
 def _refined(

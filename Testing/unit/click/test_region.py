@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from unit.click.phantoms import box_around, dice, phantom, point, positions_mm, ras
 
+from medai.click import ClickSession
 from medai.click.grid import Grid
 from medai.click.prompts import draw, place
 from medai.click.region import first_grid
@@ -103,3 +104,39 @@ def test_the_first_cube_is_square_in_mm_and_grows_with_the_mask():
     around = first_grid(image, first.astype(np.uint8), [placed], 48)
     extent_mm = max((np.ptp(np.argwhere(first), axis=0) + 1) * np.array(image.spacing_mm))
     assert around.voxel_mm * 48 == pytest.approx(1.6 * extent_mm)
+
+
+class BrightEngine:
+    """Finds everything that is bright and near enough to a positive click; it asks for refinement."""
+
+    name, size, refines = "bright", 32, True
+
+    def warm_up(self, cancelled=None):
+        """Nothing."""
+
+    def rate(self, image, values, cut_off, first):
+        """Stands unless cut off."""
+        return 0.0 if cut_off else 0.9
+
+    def predict(self, image, previous, maps, cancelled=None):
+        """Bright voxels; none near a negative click."""
+        return ((image > 0.5) & (maps.negative < 0.01)).astype(np.float32)
+
+
+def test_what_is_not_found_any_more_leaves_the_mask():
+    """A mask that is far too large gives way to a small object, though that is refined in a small cube."""
+    image, _, second = phantom(noise=2.0)
+    session = ClickSession(image, BrightEngine())
+    k, j, i = image.shape
+    session.set_mask(np.ones(image.shape, bool), (0, k, 0, j, 0, i))
+    session.prompt(point(image, (13, 40, 58)))
+    assert session.mask[13, 40, 58]
+    assert not session.mask[:3].any()
+    assert session.mask.sum() < 1.5 * second.sum()
+
+
+def test_two_looks_that_agree_settle_a_first_click():
+    image, first, _ = phantom(noise=2.0)
+    session = ClickSession(image, BrightEngine())
+    session.prompt(point(image, (13, 30, 28)))
+    assert dice(session.mask, first) > 0.9
