@@ -42,6 +42,7 @@ class ClickPanel(VTKObservationMixin):
         self._views = views
         self._filling = False
         self._hasModel = False
+        self._hint = ""
         self._sessionVolumeId = ""
         self._catalog = ModelCatalog(lambda: listInstalledModels(Settings().modelFolder()), task="click")
         widget = slicer.util.loadUI(uiPath)
@@ -161,7 +162,7 @@ class ClickPanel(VTKObservationMixin):
         self._hasModel = any(entry.card.id == DEFAULT_MODEL for entry in entries)
         chosen = models.itemData(models.currentIndex) if models.count else ""
         models.clear()
-        models.addItem(_("Automatic") if self._hasModel else _("Automatic (grow-cut: no click model is installed)"), "")
+        models.addItem(_("Automatic") if self._hasModel else _("Automatic (grow-cut)"), "")
         for entry in entries:
             models.addItem(entry.card.title, entry.location)
         models.addItem(_("Grow-cut (no network)"), GROW_CUT)
@@ -448,8 +449,9 @@ class ClickPanel(VTKObservationMixin):
         self.gestures.paused = box  # the left button moves the sides of the box meanwhile
         if running:
             self.show(self._sessionText(session))
-        elif problem and not ui.clickStatusLabel.text:
-            self.show(problem)
+        elif ui.clickStatusLabel.text in ("", self._hint):
+            self._hint = problem or _("Press Start, then left-click on a structure in a slice view.")
+            self.show(self._hint)
         taking = self.active and running
         if taking and not self.gestures.attached:
             self.gestures.attach()

@@ -123,6 +123,15 @@ def test_click_in_a_view_segments_and_shows(panel) -> None:
     after = mouse.picture()
     assert not np.array_equal(before, after)
     assert len(panel.marks()) == 1
+    # A further click changes voxels in place: the view shows them at once, not only when it is made to look again.
+    mouse.click(mouse.pixel(world_of(volume, np.add(LEFT, (0, 6, 5)))), ctrl=True)
+    panel.wait()
+    panel.panel.marks.clear()
+    shown = mouse.picture()
+    mouse.jump(world_of(volume, RIGHT + np.array([3, 0, 0])))
+    mouse.jump(world_of(volume, LEFT))
+    np.testing.assert_array_equal(shown, mouse.picture())
+    assert panel.mask(volume).sum() != found.sum()
     assert panel.ui.clickSegmentationSelector.currentNode() is panel.session.target.node
     assert panel.ui.clickSegmentComboBox.currentText == "Structure 1"
 

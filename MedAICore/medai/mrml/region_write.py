@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import slicer
 
 from medai.errors import InputError
 from medai.image import Affine, Array, Box
@@ -47,6 +48,12 @@ class LayerPatch:
     at: npt.NDArray[np.int32]
     before: Array
     after: Array
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """Ids of the segments that lose or gain voxels."""
+        values = {*np.unique(self.before).tolist(), *np.unique(self.after).tolist()}
+        return tuple(segment_id for segment_id, value in self.segments.items() if value in values)
 
     @property
     def nbytes(self) -> int:
@@ -369,7 +376,13 @@ def _told_once(node: Any, patches: Sequence[LayerPatch]) -> Iterator[None]:
         yield
     finally:
         for layer in {id(patch.layer): patch.layer for patch in patches}.values():
+            scalars = layer.GetPointData().GetScalars()
+            if scalars is not None:
+                scalars.Modified()  # slice views share the voxels, not the layer
             layer.Modified()
+        for segment_id in dict.fromkeys(name for patch in patches for name in patch.touched):
+            # What slice views listen to; they do not hear of a modified layer.
+            node.GetSegmentation().InvokeEvent(slicer.vtkSegmentation.RepresentationModified, segment_id)
         node.EndModify(was_modifying)
 
 
