@@ -57,7 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
                 sections = _measured(options.only, settings, Path(folder))
         else:
             if not options.resume and not options.report:
-                shutil.rmtree(PIECES, ignore_errors=True)
+                for kept in (PIECES, FOLDER / "home"):  # engines of an earlier run would hide what a first start costs
+                    shutil.rmtree(kept, ignore_errors=True)
             keep_pieces(PIECES)
             sections = [] if options.report else _measured(options.only, settings, RESULTS)
             sections = [report.Section.load(path) for key in SECTIONS if (path := RESULTS / f"{key}.json").is_file()]

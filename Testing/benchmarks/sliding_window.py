@@ -57,6 +57,7 @@ def run(settings: Settings) -> Section:
         "processor s",
         "faster than MONAI",
         "extra peak MB",
+        "warm peak MB",
         "less than MONAI",
         "other labels than MONAI",
     )

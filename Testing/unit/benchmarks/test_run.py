@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import pytest
 from benchmarks import __main__ as command
-from benchmarks import child, growth
+from benchmarks import child, end_to_end, growth, machine, peers, sliding_window, volumes
 from benchmarks.machine import Conditions
-from benchmarks.report import Section
+from benchmarks.report import Section, markdown
 from benchmarks.settings import Settings
 
 
@@ -46,3 +49,42 @@ def test_a_failing_piece_leaves_its_cells_empty(monkeypatch):
 
     monkeypatch.setattr(child, "run_piece", fail)
     assert child.try_piece("window_pieces:by_monai", {}) is None
+
+
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """Pieces that are not run: each gives the same figures, and labels where it is asked for them."""
+    asked: list[str] = []
+
+    def piece(task, arguments, python=None, timeout_s=0.0):
+        asked.append(task)
+        if arguments.get("labels"):
+            np.save(arguments["labels"], np.arange(24 * 40 * 36).reshape(24, 40, 36) % 5)
+        keys = ("seconds", "cpu_s", "extra_mb", "warm_mb", "first_s", "estimate_mb", "other_cores")
+        return {**dict.fromkeys(keys, 2.0), "engine": "none"}
+
+    for module in (sliding_window, end_to_end, growth):
+        monkeypatch.setattr(module, "FOLDER", tmp_path)
+        for name in ("run_piece", "try_piece"):
+            monkeypatch.setattr(module, name, piece, raising=False)
+    monkeypatch.setattr(peers, "make", lambda: Path("python"))
+    monkeypatch.setattr(volumes, "saved_head", lambda folder, shape, seed: folder / "head.npy")
+    monkeypatch.setattr(volumes, "head", lambda shape, seed: (np.zeros(shape), np.zeros(shape, np.uint8)))
+    return asked
+
+
+@pytest.mark.parametrize("module", [sliding_window, end_to_end, growth])
+def test_sections_are_whole_pages(module, measured):
+    section = module.run(Settings(full=False, rounds=2))
+    page = markdown([], [section], "")
+    assert section.title in page
+    assert all(len(row) == len(table.columns) for table in section.tables for row in table.rows)
+    assert any("reached" in note for note in section.notes)
+    assert measured
+
+
+def test_every_way_is_measured_in_turn_and_converting_once(measured):
+    sliding_window.run(Settings(full=False, rounds=2))
+    assert measured.count("window_pieces:by_monai") == measured.count("window_pieces:by_nnunet") == 2
+    assert measured.count("window_pieces:by_medai") == (4 if machine.has_half_precision() else 3)
+    assert measured.count("window_pieces:convert") == 1
