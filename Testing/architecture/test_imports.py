@@ -28,6 +28,7 @@ AT_MODULE_LEVEL = {
     "training": {"torch", "monai", "safetensors"},
     "inference": {"torch", "monai", "scipy"},
     "segment": {"torch", "scipy"},
+    "classify": {"scipy"},
     "click": {"torch", "scipy", "SimpleITK"},
     "explain": {"torch", "monai"},
     "metrics": {"torch", "scipy"},
