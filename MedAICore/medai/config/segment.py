@@ -16,7 +16,7 @@ class SegmentConfig:
     """Options of one segmentation.
 
     `device`: auto, cpu, cuda, cuda:N or mps. `exact` keeps the plan's patch, overlap and 32-bit numbers; `fast` may use
-    larger steps and half precision where the hardware has it. `labels`: names to keep (empty: all). `roi`: only this
+    half precision where the hardware has it, and a coarse search. `labels`: names to keep (empty: all). `roi`: only this
     part is computed, the rest is background. `keep_largest`: of each label only the largest connected component stays.
     `outputs`: maps beside the labels, see `medai.segment.SegmentResult`; they are not touched by `keep_largest`.
     """
