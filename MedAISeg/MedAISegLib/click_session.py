@@ -28,7 +28,7 @@ from medai.config.requests import (
     ClickUpdate,
     Prompt,
 )
-from medai.errors import Cancelled, ClickSessionError, InputError, MedAIError
+from medai.errors import Cancelled, ClickSessionError, InputError, MedAIError, WorkerError
 from medai.image import crop
 from MedAISegLib.click_prompts import PlacedPrompt, promptInVolume
 from MedAISegLib.click_target import Box, ClickTarget, checksum, union
@@ -209,8 +209,7 @@ class ClickSession:
         if self._ended:
             return
         self._forgetRequests()
-        if self._click:
-            self._client.request("click.close", ClickArgs(self._click), on_error=_ignoreLost)
+        self._closeAtWorker()
         self._release()
         self._ended = True
         self._changed(ClickState.CLOSED, self.message)
@@ -287,7 +286,7 @@ class ClickSession:
             if opened.update is not None:
                 self._takeReplayed(opened.update)
         except MedAIError as error:
-            self._client.request("click.close", ClickArgs(self._click), on_error=_ignoreLost)
+            self._closeAtWorker()
             self._failed(error)
             return
         self.error = None
@@ -587,8 +586,7 @@ class ClickSession:
                 self._jobs.appendleft(self._active)
             self._active = None
         self._forgetRequests(jobs=False)
-        if self._click:
-            self._client.request("click.close", ClickArgs(self._click), on_error=_ignoreLost)
+        self._closeAtWorker()
         self._click = ""
         self.done.clear()
         self.undone.clear()
@@ -648,12 +646,21 @@ class ClickSession:
 
     def _end(self, message: str) -> None:
         self._forgetRequests()
-        if self._click:
-            self._client.request("click.close", ClickArgs(self._click), on_error=_ignoreLost)
+        self._closeAtWorker()
         self._release()
         self._ended = True
         self.error = InputError(message, _("Start a session on another volume."))
         self._changed(ClickState.CLOSED, str(self.error))
+
+    def _closeAtWorker(self) -> None:
+        """Let the worker forget the volume; nothing is to be said where the worker is gone itself."""
+        click, self._click = self._click, ""
+        if not click:
+            return
+        try:
+            self._client.request("click.close", ClickArgs(click), on_error=_ignoreLost)
+        except WorkerError as error:
+            _ignoreLost(error)
 
     def _forgetRequests(self, jobs: bool = True) -> None:
         if self._requestId is not None:

@@ -91,7 +91,7 @@ CLICKS = ((LEFT, True), (np.add(LEFT, (0, 3, 3)), True), (RIGHT, False), (np.add
 
 
 @pytest.mark.parametrize("kind", ["none", "linear"])
-def test_module_effect_and_worker_give_the_same_mask(effect_of, kind) -> None:
+def test_module_effect_worker_and_command_line_give_the_same_mask(effect_of, kind, tmp_path) -> None:
     """Must show 5."""
     from medai.click import ClickSession
     from medai.mrml import image_from_volume
@@ -113,7 +113,25 @@ def test_module_effect_and_worker_give_the_same_mask(effect_of, kind) -> None:
     assert by_module.any()
     np.testing.assert_array_equal(user.mask(), by_module)
     np.testing.assert_array_equal(alone.mask.astype(bool), by_module)
+    prompts = [promptInVolume(one, volume) for one in placed]
+    np.testing.assert_array_equal(by_command_line(image_from_volume(volume), prompts, tmp_path), by_module)
     desk.client.close()
+
+
+def by_command_line(image, prompts, folder: Path) -> np.ndarray:
+    """What `medai click` writes for the same image and points."""
+    from medai.cli.app import run
+    from medai.imageio import read_image, write_image
+
+    write_image(folder / "image.nrrd", image)
+    points = []
+    for prompt in prompts:
+        place = ",".join(repr(value) for value in prompt.points_ras[0])
+        points += ["--point" if prompt.positive else "--negative", place]
+    output = folder / "mask.nii.gz"
+    arguments = ["click", str(folder / "image.nrrd"), *points, "--model", "grow-cut", "--output", str(output)]
+    assert run(arguments) == 0
+    return read_image(output).channel(0).astype(bool)
 
 
 def test_editor_undo_and_redo_and_the_worker_follows(effect_of) -> None:
