@@ -18,7 +18,7 @@ _LIVE_WIDTHS = {"openvino": 2.3, "eager": 9.0}
 # Tiles of logits: OpenVINO's output lies beside its feature maps; eager torch makes a few of them.
 _LIVE_LOGITS = {"openvino": 1.2, "eager": 2.0}
 # Compiled kernels, threads, and what the libraries keep once they have computed.
-_START = {"openvino": 45e6, "eager": 40e6}
+_START = {"openvino": 45e6, "eager": 25e6}
 # OpenVINO is used for runs that are longer than its start: this many floating-point operations (as the engine's own).
 _WORTHWHILE_FLOPS = 500e9
 # The sliding window: planes that are handed on at once, and the bytes that they may have.
