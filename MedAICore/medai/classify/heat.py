@@ -64,6 +64,8 @@ class HeatMap:
             for n, net in enumerate(networks)
         ]
         heat = torch.stack(maps).mean(dim=0).cpu().numpy()
+        if heat.max() > 0:  # networks of an ensemble look at different places: their mean has no 1 any more
+            heat /= heat.max()
         lay_over(self.image, heat.reshape(framed.array.shape[1:]), framed.ijk_to_ras)
 
 
