@@ -1,14 +1,14 @@
 """Torch networks to OpenVINO's files, rewritten to need less memory, checked against torch.
 
-`python -m medai.inference.conversion REQUEST.pt MODEL.xml` does it in a process of its own: what the converter loads
+`python -m medai.inference.conversion FOLDER MODEL.xml` does it in a process of its own: what the converter loads
 (100 MB that no process gives back) and what tracing takes then never belongs to the process that segments.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import pickle
 import subprocess
 import sys
 import tempfile
@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from medai.inference.concat_rewrite import without_concatenations
+from medai.networks import build_network, built_from, load_weights
 from medai.progress import CancelCheck, check_cancelled, never_cancelled
 
 _log = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ _log = logging.getLogger(__name__)
 # OpenVINO's figures for a tile may differ from torch's by this part of their spread; more means a wrong conversion.
 _LARGEST_DIFFERENCE = 1e-3
 _REFUSED = 3
+_REQUEST, _WEIGHTS = "request.json", "weights.safetensors"
 _POLL_S = 0.05
 # Importing torch from a slow disk and converting a large network take a minute at most; this is a hang.
 _LONGEST_S = 600.0
@@ -72,16 +75,21 @@ def convert(network: nn.Module, shape: tuple[int, ...], path: Path) -> None:
 def convert_apart(
     network: nn.Module, shape: tuple[int, ...], path: Path, cancelled: CancelCheck = never_cancelled
 ) -> None:
-    """As `convert`, in a process of its own. Raises ConversionError, and Cancelled within a second of a request."""
+    """As `convert`, in a process of its own. Raises ConversionError, and Cancelled within a second of a request.
+
+    The process gets the network's name, arguments and weights, so a network that is not of the registry is converted
+    here.
+    """
+    origin = built_from(network)
+    if origin is None:
+        convert(network, shape, path)
+        return
     with tempfile.TemporaryDirectory(prefix="medai-convert-") as folder:
-        request = Path(folder) / "network.pt"
-        try:
-            torch.save({"network": network, "shape": shape}, request)
-        except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
-            _log.debug("the network cannot be handed to another process (%s)", error)
-            convert(network, shape, path)
-            return
-        command = [sys.executable, "-m", "medai.inference.conversion", str(request), str(path)]
+        request = {"network": origin[0], "arguments": origin[1], "shape": shape}
+        (Path(folder) / _REQUEST).write_text(json.dumps(request), encoding="utf-8")
+        weights = {name: tensor.detach().clone().contiguous() for name, tensor in network.state_dict().items()}
+        save_file(weights, Path(folder) / _WEIGHTS)
+        command = [sys.executable, "-m", "medai.inference.conversion", folder, str(path)]
         with open(Path(folder) / "errors.txt", "w+", encoding="utf-8", errors="replace") as errors:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, env=_environment(),
@@ -152,12 +160,13 @@ def _check(model: Any, network: nn.Module, shape: tuple[int, ...]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Convert what REQUEST.pt holds; 0, or 3 with the reason as the last line on stderr."""
-    request, path = (Path(argument) for argument in arguments)
-    # Whole modules cannot be read with weights_only; the file comes from `convert_apart`, in a folder of its own.
-    given = torch.load(request, weights_only=False)
+    """Convert what FOLDER describes; 0, or 3 with the reason as the last line on stderr."""
+    folder, path = (Path(argument) for argument in arguments)
+    request = json.loads((folder / _REQUEST).read_text(encoding="utf-8"))
+    network = build_network(request["network"], request["arguments"])
+    load_weights(network, load_file(folder / _WEIGHTS))
     try:
-        convert(given["network"], tuple(given["shape"]), path)
+        convert(network, tuple(request["shape"]), path)
     except ConversionError as error:
         sys.stderr.write("\n" + " ".join(str(error).split()) + "\n")
         return _REFUSED

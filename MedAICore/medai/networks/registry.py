@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from medai.config import from_json
+from medai.config import from_json, to_json
 from medai.errors import ConfigError, ModelError
 from medai.networks.classifiers import (
     SeedCNN,
@@ -78,7 +78,15 @@ def build_network(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     In training mode with deep supervision it returns a list of logits, highest resolution first.
     """
     checked = parse_arguments(name, arguments)
-    return NETWORKS[name].build(checked)
+    network = NETWORKS[name].build(checked)
+    network.__dict__["built_from"] = (name, to_json(dict(arguments)))
+    return network
+
+
+def built_from(network: nn.Module) -> tuple[str, dict[str, Any]] | None:
+    """Name and arguments that `build_network` made `network` from, as plain data; None for any other network."""
+    found = network.__dict__.get("built_from")
+    return found if isinstance(found, tuple) else None
 
 
 def size_divisor(name: str, arguments: Mapping[str, Any]) -> tuple[int, ...]:

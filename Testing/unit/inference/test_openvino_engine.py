@@ -121,11 +121,16 @@ def test_a_process_of_its_own_converts():
     assert torch.allclose(engine(tile), TorchPredictor([net], CPU)(tile), atol=1e-3)
 
 
-def test_why_a_process_of_its_own_refuses_comes_back(tmp_path, capfd):
-    request = tmp_path / "request.pt"
-    torch.save({"network": nn.LSTM(8, 8), "shape": (1, 1, 16, 16, 16)}, request)
-    assert conversion.main([str(request), str(tmp_path / "model.xml")]) == 3
-    assert "OpenVINO cannot convert the network" in capfd.readouterr().err.strip().splitlines()[-1]
+def test_why_a_process_of_its_own_refuses_comes_back(tmp_path):
+    with pytest.raises(ConversionError, match="OpenVINO cannot convert the network"):
+        convert_apart(network(), (1, 2, 16, 16, 16), tmp_path / "model.xml")  # the network has one channel
+    assert not (tmp_path / "model.xml").exists()
+
+
+def test_a_network_that_is_not_of_the_registry_is_converted_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(conversion.subprocess, "Popen", None)
+    convert_apart(nn.Conv3d(1, 2, 3, padding=1), (1, 1, 16, 16, 16), tmp_path / "model.xml")
+    assert (tmp_path / "model.xml").is_file()
 
 
 def test_the_process_that_converts_is_ended_when_cancelled(tmp_path):
