@@ -16,8 +16,8 @@ class SegmentConfig:
     """Options of one segmentation.
 
     `device`: auto, cpu, cuda, cuda:N or mps. `exact` keeps the plan's patch, overlap and 32-bit numbers; `fast` may use
-    half precision where the hardware has it, and a coarse search. `labels`: names to keep (empty: all). `roi`: only this
-    part is computed, the rest is background. `keep_largest`: of each label only the largest connected component stays.
+    half precision where the hardware has it, and a coarse search. `labels`: names to keep (empty: all). `roi`: only
+    this part is computed, the rest is background. `keep_largest`: only the largest component of each label stays.
     `outputs`: maps beside the labels, see `medai.segment.SegmentResult`; they are not touched by `keep_largest`.
     """
 
