@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.ndimage
@@ -54,9 +55,13 @@ class Scene:
             return len(self._wanted(self.label_map))
         return len(self.rois) or 1
 
+    @cached_property
+    def _extents(self) -> dict[int, LabelExtent]:
+        """Size and box of every label, from one pass over the label map."""
+        return {} if self.label_map is None else label_extents(self.label_map.channel(0))
+
     def _wanted(self, label_map: Image) -> LabelScheme:
-        found = list(np.unique(label_map.array))
-        scheme = self.labels or unnamed_scheme(found)
+        scheme = self.labels or unnamed_scheme(list(self._extents))
         if not len(scheme):
             raise InputError(
                 f"The segmentation '{label_map.name}' holds no segment.", "Give one with at least one segment."
@@ -64,12 +69,11 @@ class Scene:
         return scheme
 
     def _segments(self, model: LoadedClassifier, label_map: Image) -> Iterator[Item]:
-        extents = label_extents(label_map.channel(0))
         # A model that sees nothing but masks works on the label map's own grid: nothing has to be resampled.
         own_grid = model.image_inputs == 0 or label_map.same_grid(self.image)
         grid = label_map if model.image_inputs == 0 else self.image
         for label in self._wanted(label_map):
-            extent = extents.get(label.value)
+            extent = self._extents.get(label.value)
             if extent is None:
                 raise InputError(
                     f"Segment '{label.name}' (value {label.value}) of '{label_map.name}' is empty.",
