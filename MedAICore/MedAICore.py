@@ -20,7 +20,7 @@ class MedAICore(ScriptedLoadableModule):
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = []
         parent.contributors = ["SlicerMedAI contributors"]
-        parent.helpText = _("Shared parts of MedAI. Open MedAI Segment to segment a volume.")
+        parent.helpText = _("Shared parts of MedAI. Open MedAI Segmentation to segment a volume.")
         parent.acknowledgementText = _("Not a medical device: results are for research and have to be checked.")
         parent.hidden = True
         slicer.app.connect("startupCompleted()", registerSampleData)

@@ -1,4 +1,4 @@
-"""MedAI Segment: a volume and a model in, named and coloured segments out, while Slicer stays usable."""
+"""MedAI Segmentation: a volume and a model in, named and coloured segments out, while Slicer stays usable."""
 
 from slicer.i18n import tr as _
 from slicer.i18n import translate

@@ -21,7 +21,8 @@ class MedAITrain(ScriptedLoadableModule):
         parent.contributors = ["SlicerMedAI contributors"]
         parent.helpText = _(
             "Trains models from labelled volumes. This module comes with a later version of MedAI; today models are "
-            "trained on the command line with 'medai train', and the resulting .medai file is used in MedAI Segment."
+            "trained on the command line with 'medai train', and the resulting .medai file is used in MedAI "
+            "Segmentation or MedAI Classification."
         )
         parent.acknowledgementText = _("Not a medical device: results are for research and have to be checked.")
         parent.hidden = True

@@ -122,11 +122,6 @@ class OpenVinoPredictor:
             total.div_(len(self._requests))
         return total.transpose(0, 1) if self._planar else total[0]
 
-    def release_memory(self) -> None:
-        """Give back the memory of the feature maps; the next tile asks for it again, which takes milliseconds."""
-        for compiled in self._compiled:
-            compiled.release_memory()
-
 
 def _infer(request: Any, batch: torch.Tensor, cancelled: CancelCheck) -> torch.Tensor:
     import openvino
