@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from medai.inference.concat_rewrite import without_concatenations
@@ -80,6 +79,8 @@ def convert_apart(
     The process gets the network's name, arguments and weights, so a network that is not of the registry is converted
     here.
     """
+    from safetensors.torch import save_file
+
     origin = built_from(network)
     if origin is None:
         convert(network, shape, path)
@@ -161,6 +162,8 @@ def _check(model: Any, network: nn.Module, shape: tuple[int, ...]) -> None:
 
 def main(arguments: list[str]) -> int:
     """Convert what FOLDER describes; 0, or 3 with the reason as the last line on stderr."""
+    from safetensors.torch import load_file
+
     folder, path = (Path(argument) for argument in arguments)
     request = json.loads((folder / _REQUEST).read_text(encoding="utf-8"))
     network = build_network(request["network"], request["arguments"])
