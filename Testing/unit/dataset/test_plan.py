@@ -37,7 +37,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("budget", [CPU_BUDGET, GPU_BUDGET], ids=["cpu", "gpu"])
-@pytest.mark.parametrize("network", available())
+@pytest.mark.parametrize("network", available("segment"))
 def test_every_plan_can_be_built_and_fits_the_budget(name: str, budget: Budget, network: str) -> None:
     planned = plan(*CASES[name], budget, network=network, planar=name == "slices")
     assert np.prod(planned.patch) <= budget.patch_voxels
