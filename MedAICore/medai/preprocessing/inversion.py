@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -111,12 +112,13 @@ class LabelWriter:
             self._interpolator = interpolator(*self._plane_taps, source.device, kept)
         taps = self._taps
         relative = Taps(taps.lower[rows] - self._kept_start, taps.upper[rows] - self._kept_start, taps.fraction[rows])
-        for block in self._interpolator.blocks(source, relative, rows.start):
-            check_cancelled(self._cancelled)
-            if self._maps is None:
-                self._write_labels(block)
-            else:
-                self._write_maps(block, self._maps)
+        with _one_thread(source.device):
+            for block in self._interpolator.blocks(source, relative, rows.start):
+                check_cancelled(self._cancelled)
+                if self._maps is None:
+                    self._write_labels(block)
+                else:
+                    self._write_maps(block, self._maps)
         if self._maps is not None and self._maps.after is not None:
             self._maps.after()
 
@@ -140,6 +142,20 @@ class LabelWriter:
             winner, best = running_argmax(logits, range(len(values)))
             self._target[block.index] = values[block.arranged(winner)]
         return best
+
+
+@contextlib.contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """One thread on a CPU: blocks are so small that handing them to a second one costs more than it brings."""
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def taps_within(record: Record, part: Box, axis: int) -> tuple[slice, Taps]:
