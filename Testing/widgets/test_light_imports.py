@@ -31,8 +31,12 @@ for name in ("MedAICore", "MedAISeg", "MedAIClassify", "MedAITrain", "SegmentEdi
     print(name, round(time.perf_counter() - begun, 3), "s")
     for folder in (root / name).glob("*Lib"):
         sys.path.append(str(root / name))
+        loaded = sys.modules.get(folder.name)
+        if loaded is not None and not hasattr(loaded, "__path__"):
+            continue  # an effect: Slicer has loaded its file under the folder's name
         for module in pkgutil.walk_packages([str(folder)], f"{folder.name}."):
             importlib.import_module(module.name)
+assert sys.modules["SegmentEditorMedAIClickLib"].SegmentEditorEffect
 import medai.client, medai.models, medai.mrml
 
 print("models", len(medai.models.list_models()))
