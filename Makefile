@@ -39,7 +39,7 @@ widgets: env  ## only the tests of the windows, on the stand-in host
 slow: env  ## the slow tests (real training and inference)
 	$(call timed,slow,$(PY) -m pytest $(SUITES) -m "slow and not gpu" $(PYTEST_ARGS) || status=$$?)
 
-bench: env  ## MedAI beside its peers (half an hour on two cores); writes docs/benchmarks.md; BENCH_ARGS=--quick only tries
+bench: env  ## MedAI beside its peers (half an hour on two cores); writes docs/benchmarks.md; BENCH_ARGS=--quick only tries; keeps its files in the user's cache (medai-benchmarks)
 	$(call timed,bench,(cd Testing && ../$(PY) -m benchmarks $(BENCH_ARGS)) || status=$$?)
 
 demo: env  ## segment both hippocampi of a head (or of INPUT=file) into demo/

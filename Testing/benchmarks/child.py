@@ -17,7 +17,20 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FOLDER = REPOSITORY / "build" / "benchmarks"
+
+
+def cache_folder() -> Path:
+    """Where benchmarks keep their gigabytes: the user's cache, since the checkout has to stay below 100 MB."""
+    if sys.platform == "win32":
+        cache = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        cache = Path.home() / "Library" / "Caches"
+    else:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "medai-benchmarks"
+
+
+FOLDER = cache_folder() / "runs"
 
 
 class BenchmarkError(Exception):

@@ -1,4 +1,4 @@
-"""The peers' own environment: `.venv-bench`, with nnU-Net, MONAI and the very torch that MedAI's environment has.
+"""The peers' environment, in the benchmarks' cache: nnU-Net, MONAI and the very torch of MedAI's environment.
 
 nnU-Net depends, through dynamic-network-architectures and timm, on torchvision, whose ordinary wheel is built for
 another torch than a CPU build (`operator torchvision::nms does not exist`). Its predictor and export never import
@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks.child import REPOSITORY, BenchmarkError
+from benchmarks.child import REPOSITORY, BenchmarkError, cache_folder
 
-FOLDER = REPOSITORY / ".venv-bench"
+FOLDER = cache_folder() / "peers"
 NNUNET = "nnunetv2==2.8.1"
 _NEEDED = (
     "monai==1.6.*",
