@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from medai.config.model_card import ModelCard
 from medai.errors import ModelError
-from medai.models import ModelPackage
+from medai.models import ModelPackage, load_networks
 
 if TYPE_CHECKING:
     import torch
@@ -45,14 +45,9 @@ def load_model(package: ModelPackage, device: str | torch.device = "auto") -> Lo
     Raises ModelError (other task, weights that do not fit) and InputError (device that is not there).
     """
     from medai.inference import choose_device
-    from medai.networks import build_network, load_weights
 
-    card = package.card
-    if card.task != "click":
-        raise ModelError(f"Model '{card.id}' is for '{card.task}'.", "Give a click model.")
-    if len(set(card.patch)) != 1:
-        raise ModelError(f"Model '{card.id}' has the patch {card.patch}.", "A click model sees a cube.")
     target = choose_device(str(device))
-    network = build_network(card.network.name, card.network.arguments)
-    load_weights(network, package.weights(package.folds[0]))
-    return LoadedClickModel(package, target, network.eval().requires_grad_(False).to(target))
+    (network,) = load_networks(package, "click", target, package.folds[:1])
+    if len(set(package.card.patch)) != 1:
+        raise ModelError(f"Model '{package.card.id}' has the patch {package.card.patch}.", "A click model sees a cube.")
+    return LoadedClickModel(package, target, network)
