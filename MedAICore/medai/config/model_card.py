@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from medai.config.label_rules import PlausibilitySpec, PostprocessingStep, QualitySpec, TotalSpec, check_names
 from medai.config.validation import from_json, read_json
 from medai.errors import ConfigError
 from medai.labels import Code, Label, LabelScheme
@@ -167,6 +168,10 @@ class ModelCard:
     anomaly: AnomalySpec | None = None
     framing: FramingSpec | None = None
     stages: tuple[CascadeStage, ...] = ()
+    postprocessing: tuple[PostprocessingStep, ...] = ()
+    totals: tuple[TotalSpec, ...] = ()
+    quality: QualitySpec | None = None
+    plausibility: PlausibilitySpec | None = None
     training: Training = Training()
     citation: tuple[str, ...] = ()
     parents: tuple[str, ...] = ()
@@ -188,7 +193,16 @@ class ModelCard:
             raise ConfigError("labels is empty.", "A segmentation model names its labels.")
         if self.task == "classify" and len(self.classes) < 2:
             raise ConfigError("classes has fewer than two entries.", "A classification model names its classes.")
-        self.label_scheme()  # doubled values or names are refused here
+        names = self.label_scheme().names  # doubled values or names are refused here
+        totals = [total.name for total in self.totals]
+        for step in self.postprocessing:
+            check_names(f"postprocessing step '{step.step}'", step.labels, names)
+        for total in self.totals:
+            check_names(f"total '{total.name}'", total.labels, names)
+        if len({*names, *totals}) < len(names) + len(totals):
+            raise ConfigError(f"The totals {totals} have names twice, or those of labels.", "Give each its own name.")
+        if self.plausibility is not None:
+            check_names("plausibility", self.plausibility.volumes_ml, (*names, *totals))
 
     def label_scheme(self) -> LabelScheme:
         """The labels as the values and names of the label map that the model makes."""
