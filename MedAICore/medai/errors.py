@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -114,6 +115,15 @@ def error_from_code(code: str, message: str, remedy: str = "") -> MedAIError:
             return kind(message, remedy)
         pending.extend(kind.__subclasses__())
     return MedAIError(message, remedy)
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """The OutputError for an `error` of the operating system while `path` was written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError(f"The disk is full: '{path}' was not written.", "Free some space or choose another folder.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return OutputError(f"No permission to write '{path}'.", "Choose a folder that you may write to.")
+    return OutputError(f"'{path}' was not written: {error.strerror or error}.", "Choose another folder or name.")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import uuid
@@ -10,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from medai.errors import OutputError
+from medai.errors import OutputError, output_error
+
+__all__ = ["atomic_output", "output_error"]
 
 # Enough of the name is kept to recognise the file; with the rest of the temporary name it stays below 255 bytes.
 _KEPT_CHARACTERS = 60
@@ -39,15 +40,6 @@ def atomic_output(path: Path | str) -> Iterator[Path]:
     except BaseException:
         _remove(temporary)
         raise
-
-
-def output_error(path: Path, error: OSError) -> OutputError:
-    """The OutputError for an `error` of the operating system while `path` was written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OutputError(f"The disk is full: '{path}' was not written.", "Free some space or choose another folder.")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return OutputError(f"No permission to write '{path}'.", "Choose a folder that you may write to.")
-    return OutputError(f"'{path}' was not written: {error.strerror or error}.", "Choose another folder or name.")
 
 
 def _check_target(path: Path) -> None:

@@ -103,12 +103,7 @@ def _parse_line(text: str, fields: dict[str, str], pairs: dict[str, str]) -> Non
         fields[text[:plain].strip().lower()] = text[plain + 2 :].strip()
 
 
-def escape(value: str) -> str:
-    r"""A value for a key/value pair: backslash and line end are written as ``\\`` and ``\n``."""
-    return value.replace("\\", "\\\\").replace("\r\n", "\n").replace("\n", "\\n")
-
-
 def unescape(value: str) -> str:
-    """The inverse of `escape`."""
+    """The inverse of `medai.nrrd_stream.escape`."""
     parts = value.split("\\\\")
     return "\\".join(part.replace("\\n", "\n") for part in parts)
