@@ -17,7 +17,7 @@ from medai.cli.evaluate import evaluate
 from medai.cli.info import info
 from medai.cli.models import models_app
 from medai.cli.segment import segment
-from medai.cli.train import prepare, train
+from medai.cli.train import plan, prepare, train
 
 app = typer.Typer(
     name="medai",
@@ -28,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (segment, classify, evaluate, prepare, train, info):
+for _command in (segment, classify, evaluate, prepare, plan, train, info):
     app.command()(_command)
 app.command(cls=OrderedCommand)(click)
 app.command("click-benchmark")(click_benchmark)

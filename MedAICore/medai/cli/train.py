@@ -1,18 +1,32 @@
-"""``medai prepare`` and ``medai train``."""
+"""``medai prepare``, ``medai plan`` and ``medai train``."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from medai.cli.console import Outcome, Session, execute
 from medai.cli.options import DebugOption, DeviceOption, JsonOption
 from medai.cli.outputs import check_folder, check_output
-from medai.config.training import TrainConfig
+from medai.cli.training_options import (
+    BlocksChoice,
+    CropChoice,
+    FusionChoice,
+    LossChoice,
+    NormalizationChoice,
+    OptimizerChoice,
+    PresetChoice,
+    TaskChoice,
+    ThresholdChoice,
+    WeightsChoice,
+    fields_of,
+)
+from medai.config import to_json
+from medai.config.training import PlanSummary, TrainConfig
 from medai.errors import Cancelled, DatasetError, OutputError
 
 if TYPE_CHECKING:
@@ -20,43 +34,6 @@ if TYPE_CHECKING:
 
     from medai.dataset.cache import ExcludedCase
     from medai.train import TrainResult
-
-
-class TaskChoice(StrEnum):
-    """Values of ``--task``."""
-
-    SEGMENTATION = "segmentation"
-    CLASSIFICATION = "classification"
-
-
-class WeightsChoice(StrEnum):
-    """Values of ``--class-weights``."""
-
-    NONE = "none"
-    BALANCED = "balanced"
-
-
-class ThresholdChoice(StrEnum):
-    """Values of ``--threshold``."""
-
-    BALANCED = "balanced"
-    SPECIFIC = "specific"
-    ACCURACY = "accuracy"
-
-
-class OptimizerChoice(StrEnum):
-    """Values of ``--optimizer``."""
-
-    SGD = "sgd"
-    ADAMW = "adamw"
-
-
-class PresetChoice(StrEnum):
-    """Values of ``--preset``."""
-
-    QUICK = "quick"
-    STANDARD = "standard"
-    BEST = "best"
 
 
 def prepare(
@@ -91,7 +68,10 @@ def train(
         float | None, typer.Option("--max-minutes", min=0.0, help="Stop in time to be done after so many minutes.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds give equal runs (CPU).")] = 0,
-    folds: Annotated[int, typer.Option("--folds", min=1, help="Cross-validation: train so many networks.")] = 1,
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", min=1, help="Cross-validation: an ensemble of so many networks (best: 5, else 1)."),
+    ] = None,
     description: Annotated[
         Path | None,
         typer.Option("--description", metavar="JSON", help="Names, codes, licence and citation for the model's card."),
@@ -99,9 +79,8 @@ def train(
     network: Annotated[
         str | None, typer.Option("--network", help="A network of the registry, e.g. seed_cnn, resnet, densenet.")
     ] = None,
-    epochs: Annotated[
-        float | None, typer.Option("--epochs", help="Passes over the training cases (classification).")
-    ] = None,
+    epochs: Annotated[float | None, typer.Option("--epochs", help="Passes over the training cases.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Updates of the weights.")] = None,
     optimizer: Annotated[OptimizerChoice | None, typer.Option("--optimizer", help="sgd or adamw.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Its highest value.")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Cases of one step.")] = None,
@@ -119,35 +98,69 @@ def train(
         ThresholdChoice | None,
         typer.Option("--threshold", help="Classification: how the probability from which a class is named is chosen."),
     ] = None,
+    loss: Annotated[
+        LossChoice | None, typer.Option("--loss", help="Segmentation: dice_ce is cross entropy and Dice.")
+    ] = None,
+    momentum: Annotated[float | None, typer.Option("--momentum", min=0.0, help="Of sgd; 0.99 is usual.")] = None,
+    weight_decay: Annotated[float | None, typer.Option("--weight-decay", min=0.0, help="Of the optimiser.")] = None,
+    patch: Annotated[
+        str | None, typer.Option("--patch", metavar="K,J,I", help="Voxels that the network sees at once.")
+    ] = None,
+    spacing_mm: Annotated[
+        str | None, typer.Option("--spacing", metavar="K,J,I", help="Voxel size that images are brought to, in mm.")
+    ] = None,
+    normalization: Annotated[
+        NormalizationChoice | None, typer.Option("--normalization", help="How intensities are scaled.")
+    ] = None,
+    crop: Annotated[CropChoice | None, typer.Option("--crop", help="What images are cut to first.")] = None,
+    foreground_fraction: Annotated[
+        float | None,
+        typer.Option("--foreground-fraction", min=0.0, max=0.99, help="Part of the patches that centre on a label."),
+    ] = None,
+    rotation_degrees: Annotated[
+        float | None, typer.Option("--rotation", min=0.0, max=180.0, help="Largest angle of the augmentation; 0: none.")
+    ] = None,
+    augmentation: Annotated[
+        list[str] | None,
+        typer.Option("--augmentation", metavar="NAME=VALUE", help="A setting of the augmentation, e.g. noise=0.3."),
+    ] = None,
+    width: Annotated[int | None, typer.Option("--width", min=1, help="Channels at full resolution.")] = None,
+    depth: Annotated[int | None, typer.Option("--depth", min=2, max=8, help="Stages of the network.")] = None,
+    blocks: Annotated[BlocksChoice | None, typer.Option("--blocks", help="What the U-Net is built of.")] = None,
+    fusion: Annotated[
+        FusionChoice | None,
+        typer.Option("--fusion", help="Several inputs: as channels, or an encoder for each, fused by attention."),
+    ] = None,
+    finetune_from: Annotated[
+        str, typer.Option("--finetune-from", metavar="MODEL", help="Start from this model: an id or a package's path.")
+    ] = "",
+    freeze_encoder: Annotated[
+        bool, typer.Option("--freeze-encoder", help="Fine-tuning: train the decoder only.")
+    ] = False,
+    gpus: Annotated[int, typer.Option("--gpus", min=1, help="GPUs (on a CPU: processes) that train together.")] = 1,
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> int:
     """Train a model on labelled images and write it as a model package."""
-    if max_minutes is not None and not 0 < max_minutes < float("inf"):
-        raise typer.BadParameter(f"'{max_minutes}' is not a time in minutes.", param_hint="--max-minutes")
-    config = TrainConfig(
-        dataset=str(dataset),
-        output=str(output),
-        task=task.value,
-        preset=preset.value,
-        device=device,
-        seed=seed,
-        folds=folds,
-        max_minutes=max_minutes,
-        resume=resume,
-        description=str(description) if description is not None else "",
-        network=network,
-        epochs=epochs,
-        optimizer=optimizer.value if optimizer is not None else None,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        label_smoothing=label_smoothing,
-        class_weights=class_weights.value if class_weights is not None else None,
-        early_stopping=early_stopping,
-        threshold=threshold.value if threshold is not None else None,
-    )
+    fields = fields_of(locals())  # options are named as the fields of TrainConfig
     action = _train_classifier if task is TaskChoice.CLASSIFICATION else _train
-    return execute(lambda session: action(config, session), json_output, debug)
+    return execute(lambda session: action(TrainConfig(**fields), session), json_output, debug)
+
+
+def plan(**options: Any) -> int:
+    """Say what a training would do with these options: patch, network, steps, and expected memory and time here."""
+    fields = fields_of(options | {"task": TaskChoice.SEGMENTATION})
+    return execute(lambda session: _plan(TrainConfig(**fields), session), options["json_output"], options["debug"])
+
+
+def _same_options(without: Sequence[str]) -> inspect.Signature:
+    """The signature of `train` but for some parameters: typer reads the options of a command from there."""
+    signature = inspect.signature(train, eval_str=True)
+    return signature.replace(parameters=[p for n, p in signature.parameters.items() if n not in without])
+
+
+plan.__signature__ = _same_options(("task", "output", "resume"))  # type: ignore[attr-defined]
+plan.__annotations__ = {name: p.annotation for name, p in plan.__signature__.parameters.items()}  # type: ignore[attr-defined]
 
 
 def _prepare(dataset: Path, output: Path, session: Session) -> Outcome:
@@ -174,6 +187,28 @@ def _prepare(dataset: Path, output: Path, session: Session) -> Outcome:
         f"{card.spacing_mm} mm (k, j, i)."
     )
     return Outcome(data, lambda console: console.print(text, highlight=False, markup=False))
+
+
+def _plan(config: TrainConfig, session: Session) -> Outcome:
+    from medai import train as use_case
+
+    _check_dataset(Path(config.dataset))
+    with session.progress() as progress:
+        summary = use_case.plan_summary(config, progress, session.cancelled)
+    return Outcome(to_json(summary), lambda console: _show_plan(summary, console))
+
+
+def _show_plan(summary: PlanSummary, console: Console) -> None:
+    from rich.table import Table
+
+    table = Table("of", "is", title=f"{summary.cases} cases, {', '.join(summary.labels)}")
+    for name, value in to_json(summary).items():
+        if name not in ("cases", "labels", "notes"):
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            table.add_row(name, shown)
+    console.print(table)
+    for note in summary.notes:
+        console.print(note, highlight=False, markup=False)
 
 
 def _train(config: TrainConfig, session: Session) -> Outcome:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from medai.config.model_card import InputSpec, NetworkSpec
-from medai.config.training import Plan
+from medai.config.training import BlocksName, Plan
 from medai.dataset.fingerprint import Fingerprint
 from medai.errors import ConfigError
 
@@ -34,6 +34,15 @@ class Budget:
     largest_batch: int
     lean: bool
     activation_bytes: int  # per voxel and channel: outputs of convolution and norm with gradients; half in bfloat16
+
+
+@dataclass(frozen=True)
+class NetworkStyle:
+    """What a person chooses about the U-Net: its blocks, how several inputs meet, how many of them are frames."""
+
+    blocks: BlocksName | None = None
+    fusion: Literal["early", "attention"] | None = None
+    frames: int = 1
 
 
 CPU_BUDGET = Budget(
@@ -83,6 +92,7 @@ def make_plan(
     planar: bool = False,
     network: str = "unet",
     patch: tuple[int, int, int] | None = None,
+    style: NetworkStyle = NetworkStyle(),
 ) -> Plan:
     """The plan of a data set for a machine. `patch`, where given, is taken as the size of the images."""
     size = np.maximum(1.0, np.array(facts.median_size_mm) / np.array(spacing_mm))
@@ -95,7 +105,7 @@ def make_plan(
     per_sample_mb = activation_mb(chosen, strides, channels, budget.activation_bytes)
     if patch is None and _SMALLEST_BATCH * per_sample_mb > budget.memory_mb and np.prod(chosen) > 16**3:
         smaller = replace(budget, patch_voxels=int(0.85 * np.prod(chosen)))
-        return make_plan(facts, inputs, spacing_mm, smaller, crop=crop, planar=planar, network=network)
+        return make_plan(facts, inputs, spacing_mm, smaller, crop=crop, planar=planar, network=network, style=style)
     if patch is not None and chosen != patch:
         divisor = [int(step) for step in np.prod(np.array(strides), axis=0)]
         raise ConfigError(f"The patch {list(patch)} does not suit a network of strides {divisor}.",
@@ -109,6 +119,7 @@ def make_plan(
         tuple(kernel[drop:] for kernel in kernels),
         budget.lean,
         chosen[drop:],
+        style,
     )
     batch = int(np.clip(budget.memory_mb // max(per_sample_mb, 1e-6), _SMALLEST_BATCH, budget.largest_batch))
     return Plan(
@@ -134,6 +145,7 @@ class _Shape:
     kernels: tuple[tuple[int, ...], ...]
     lean: bool
     patch: tuple[int, ...]
+    style: NetworkStyle = NetworkStyle()
 
 
 def _halvings(patch: Sequence[int]) -> int:
@@ -155,15 +167,21 @@ def network_arguments(network: str, shape: _Shape) -> dict[str, Any]:
     common: dict[str, Any] = {"spatial_dims": dims, "in_channels": shape.inputs, "out_channels": shape.outputs}
     strides = [list(stride) for stride in shape.strides]
     kernels = [list(kernel) for kernel in shape.kernels]
+    if network != "unet" and shape.style != NetworkStyle():
+        raise ConfigError(f"blocks and fusion are not of the network '{network}'.", "Use them with unet.")
     if network == "unet":
-        return common | {
-            "channels": list(shape.channels),
-            "strides": strides,
-            "kernel_sizes": kernels,
-            "blocks_per_stage": [1 if shape.lean and stage == 0 else 2 for stage in range(stages)],
-            "decoder_blocks_per_stage": [1 if shape.lean else 2] * (stages - 1),
-            "deep_supervision": True,
-        }
+        return (
+            common
+            | _style_arguments(shape.style)
+            | {
+                "channels": list(shape.channels),
+                "strides": strides,
+                "kernel_sizes": kernels,
+                "blocks_per_stage": [1 if shape.lean and stage == 0 else 2 for stage in range(stages)],
+                "decoder_blocks_per_stage": [1 if shape.lean else 2] * (stages - 1),
+                "deep_supervision": True,
+            }
+        )
     if network == "dynunet":
         return common | {
             "filters": list(shape.channels), "strides": strides, "kernel_sizes": kernels, "deep_supervision": True,
@@ -175,6 +193,20 @@ def network_arguments(network: str, shape: _Shape) -> dict[str, Any]:
             "blocks_up": [1] * _halvings(shape.patch),
         }
     raise ConfigError(f"No plan is known for the network '{network}'.", "Use unet, dynunet or segresnet.")
+
+
+def _style_arguments(style: NetworkStyle) -> dict[str, Any]:
+    """The U-Net's arguments for a style; none for the default, so that plain plans stay as they were."""
+    arguments: dict[str, Any] = {}
+    if style.blocks == "residual":
+        arguments["residual"] = True
+    elif style.blocks is not None and style.blocks != "plain":
+        arguments["block"] = style.blocks
+    if style.fusion == "attention":
+        arguments["fusion"] = "attention"
+    if style.frames > 1:
+        arguments["frames"] = style.frames
+    return arguments
 
 
 def patch_and_strides(

@@ -11,10 +11,18 @@ from typing import Literal
 
 import numpy as np
 
-from medai.config.model_card import InputSpec, LabelSpec
+from medai.config.model_card import InputSpec, LabelSpec, Normalization
+from medai.config.training import PreprocessingChoices
 from medai.dataset.cache import Cache, CacheCard, CachedCase, ExcludedCase, is_cache, write_card, write_case
 from medai.dataset.checks import ReadCase, read_case
-from medai.dataset.fingerprint import CaseFacts, Fingerprint, case_facts, default_normalization, fingerprint
+from medai.dataset.fingerprint import (
+    CaseFacts,
+    ChannelStatistics,
+    Fingerprint,
+    case_facts,
+    default_normalization,
+    fingerprint,
+)
 from medai.dataset.layouts import Case, Listing, explain, list_dataset
 from medai.dataset.plan import target_spacing
 from medai.errors import DatasetError, OutputError
@@ -23,6 +31,7 @@ from medai.labels import distinct_color
 from medai.progress import CancelCheck, ProgressCallback, Stage, check_cancelled, never_cancelled, no_progress
 
 _log = logging.getLogger(__name__)
+_AS_THE_DATA = PreprocessingChoices()
 _MOSTLY_EMPTY = 0.4  # share of zero voxels from which cropping to the rest pays
 
 
@@ -34,17 +43,50 @@ def prepare(
     *,
     labels: Sequence[LabelSpec] = (),
     inputs: Sequence[InputSpec] = (),
+    choices: PreprocessingChoices = _AS_THE_DATA,
 ) -> Cache:
     """Write the cache of the data set `dataset` to the new folder `output`.
 
     Cases that cannot be used are left out and listed with the reason in the cache's card. `labels` and `inputs`
-    describe the label values and the channels where the data set does not, or better than it does. Raises DatasetError
-    where no case is left, OutputError where the folder cannot be written.
+    describe the label values and the channels where the data set does not, or better than it does; `choices` replace
+    parts of the preprocessing. Raises DatasetError where no case is left, OutputError where the folder cannot be
+    written.
     """
     listing = list_dataset(dataset)
-    values = tuple(spec.value for spec in labels) or tuple(listing.labels)
     _start_folder(output)
-    facts, read, excluded = _measure(listing, values, Stage(progress, "checking", 0.0, 0.4), cancelled)
+    card, read = _survey(dataset, listing, labels, inputs, choices, Stage(progress, "checking", 0.0, 0.4), cancelled)
+    cases = tuple(_preprocess(listing, read, card, output, Stage(progress, "preprocessing", 0.4, 1.0), cancelled))
+    card = replace(card, cases=cases)
+    write_card(output, card)
+    return Cache(output, card)
+
+
+def survey(
+    dataset: Path,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck = never_cancelled,
+    *,
+    labels: Sequence[LabelSpec] = (),
+    inputs: Sequence[InputSpec] = (),
+    choices: PreprocessingChoices = _AS_THE_DATA,
+) -> CacheCard:
+    """The card that `prepare` would write, without its cases: every case is read and measured, nothing is written."""
+    listing = list_dataset(dataset)
+    card, _ = _survey(dataset, listing, labels, inputs, choices, Stage(progress, "checking", 0.0, 1.0), cancelled)
+    return card
+
+
+def _survey(
+    dataset: Path,
+    listing: Listing,
+    labels: Sequence[LabelSpec],
+    inputs: Sequence[InputSpec],
+    choices: PreprocessingChoices,
+    stage: Stage,
+    cancelled: CancelCheck,
+) -> tuple[CacheCard, list[_Usable]]:
+    values = tuple(spec.value for spec in labels) or tuple(listing.labels)
+    facts, read, excluded = _measure(listing, values, stage, cancelled)
     if not read:
         raise DatasetError(
             f"No case of the data set '{dataset}' can be used.{explain(excluded)}", "Repair or replace the files."
@@ -59,9 +101,9 @@ def prepare(
     card = CacheCard(
         name=listing.name,
         labels=specs,
-        inputs=tuple(inputs) or _input_specs(listing, whole),
-        spacing_mm=target_spacing(whole),
-        crop=crop,
+        inputs=tuple(inputs) or _input_specs(listing, whole, choices),
+        spacing_mm=choices.spacing_mm or target_spacing(whole),
+        crop=choices.crop or crop,
         planar=round(whole.median_shape[0]) == 1,
         fingerprint=whole,
         cases=(),
@@ -69,10 +111,7 @@ def prepare(
         licence=listing.licence,
         citation=listing.citation,
     )
-    cases = tuple(_preprocess(listing, read, card, output, Stage(progress, "preprocessing", 0.4, 1.0), cancelled))
-    card = replace(card, cases=cases)
-    write_card(output, card)
-    return Cache(output, card)
+    return card, read
 
 
 @dataclass(frozen=True)
@@ -148,11 +187,20 @@ def _label_specs(values: Sequence[int], listing: Listing) -> tuple[LabelSpec, ..
     )
 
 
-def _input_specs(listing: Listing, whole: Fingerprint) -> tuple[InputSpec, ...]:
+def _input_specs(listing: Listing, whole: Fingerprint, choices: PreprocessingChoices) -> tuple[InputSpec, ...]:
     return tuple(
-        InputSpec(channel.name, channel.modality, default_normalization(channel.modality, statistics))
+        InputSpec(channel.name, channel.modality, _normalization(channel.modality, statistics, choices))
         for channel, statistics in zip(listing.channels, whole.channels, strict=True)
     )
+
+
+def _normalization(modality: str, statistics: ChannelStatistics, choices: PreprocessingChoices) -> Normalization:
+    """The normalisation that was asked for, its statistics from the data set; by default what suits the modality."""
+    if choices.normalization is None:
+        return default_normalization(modality, statistics)
+    if choices.normalization == "ct_window":
+        return default_normalization("CT", statistics)
+    return Normalization(choices.normalization)
 
 
 def _preprocess(

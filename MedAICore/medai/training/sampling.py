@@ -24,11 +24,14 @@ class Batch:
     """Sources of one step's patches: images (b, c, K, J, I) float32 and labels (b, 1, K, J, I) int16.
 
     They are larger than the patch, so that rotation finds real voxels at its corners; `seed` is for the augmentation.
+    `unknown` (b, n + 1) tells which labels nobody drew in a sample's case: there they are part of the background's
+    voxels, and the loss must not punish either. None where everything is known.
     """
 
     images: Array
     labels: Array
     seed: int
+    unknown: Array | None = None
 
 
 class PatchSampler:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from medai.augmentation import AugmentationSettings
 from medai.config.model_card import NetworkSpec
+from medai.config.training import LossName
 from medai.errors import ConfigError
 
 
@@ -39,10 +40,17 @@ class TrainingSettings:
     checkpoint_minutes: float = 3.0
     seed: int = 0
     fold: int = 0
+    loss: LossName = "dice_ce"
+    initial_weights: str = ""
+    """Name of a safetensors file in the run folder with the weights to start from; "" for random ones."""
+    frozen: tuple[str, ...] = ()
+    """Beginnings of the names of weights that are not trained."""
+    processes: int = 1
+    """So many processes train together, each on `batch_size` patches a step."""
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` naming a value that cannot be trained with."""
-        for name in ("steps", "batch_size", "learning_rate", "checkpoint_minutes", "validations"):
+        for name in ("steps", "batch_size", "learning_rate", "checkpoint_minutes", "validations", "processes"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}.", "Give a number above 0.")
         if self.max_minutes is not None and self.max_minutes <= 0:

@@ -1,7 +1,4 @@
-"""The use case "train a model": from a data set or a prepared cache to a model package.
-
-Segmentation is trained here; a classifier by `medai.classify.training`.
-"""
+"""Training of a segmentation model: every fold in its run folder, then the package. Classifiers are handed on."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from medai.config import from_json, read_json
 from medai.config.model_card import LabelSpec, ModelCard, NetworkSpec, Training, TrainingData
-from medai.config.training import ModelDescription, Plan, TrainConfig
+from medai.config.training import ModelDescription, Plan, PreprocessingChoices, TrainConfig
 from medai.dataset.cache import Cache, ExcludedCase, is_cache, open_cache
 from medai.errors import ConfigError, DatasetError
 from medai.progress import CancelCheck, Progress, ProgressCallback, never_cancelled, no_progress
@@ -67,7 +64,7 @@ def run(
 
     if config.task != "segmentation":
         raise ConfigError(f"The task '{config.task}' is not trained here.", "Use run_classification.")
-    description = _description(config)
+    description = description_of(config)
     root = run_folder_of(config)
     compute = choose_compute(config.device)
     with _stopped_by_sigterm(cancelled) as stopped:
@@ -102,7 +99,7 @@ def run_classification(
     from medai.classify import training
 
     with _stopped_by_sigterm(cancelled) as stopped:
-        return training.run(config, _description(config), run_folder_of(config), progress, stopped)
+        return training.run(config, description_of(config), run_folder_of(config), progress, stopped)
 
 
 def run_folder_of(config: TrainConfig) -> Path:
@@ -113,7 +110,8 @@ def run_folder_of(config: TrainConfig) -> Path:
     return output.with_name(output.name + ".run")
 
 
-def _description(config: TrainConfig) -> ModelDescription:
+def description_of(config: TrainConfig) -> ModelDescription:
+    """The model's description from its file; an empty one where none was given."""
     if not config.description:
         return ModelDescription()
     path = Path(config.description)
@@ -128,7 +126,7 @@ def _cache(
 
     dataset = Path(config.dataset)
     if is_cache(dataset):
-        return _described(open_cache(dataset), description)
+        return prepared_cache(dataset, config, description)
     own = root / "cache"
     if config.resume and is_cache(own):
         return _described(open_cache(own), description)
@@ -139,7 +137,38 @@ def _cache(
     if not dataset.exists():
         raise DatasetError(f"There is no data set '{dataset}'.", "Check the path.")
     root.mkdir(parents=True, exist_ok=True)
-    return prepare(dataset, own, progress, cancelled, labels=description.labels, inputs=description.inputs)
+    return prepare(
+        dataset,
+        own,
+        progress,
+        cancelled,
+        labels=description.labels,
+        inputs=description.inputs,
+        choices=choices_of(config),
+    )
+
+
+def choices_of(config: TrainConfig) -> PreprocessingChoices:
+    """What the options say about the preprocessing."""
+    return PreprocessingChoices(config.spacing_mm, config.crop, config.normalization)
+
+
+def prepared_cache(path: Path, config: TrainConfig, description: ModelDescription) -> Cache:
+    """The cache at `path` under the description's names; ConfigError where it was prepared otherwise than asked for."""
+    cache = _described(open_cache(path), description)
+    card = cache.card
+    made: dict[str, tuple[Any, Any]] = {
+        "spacing_mm": (config.spacing_mm, card.spacing_mm),
+        "crop": (config.crop, card.crop),
+        "normalization": (config.normalization, "/".join(sorted({spec.normalization.name for spec in card.inputs}))),
+    }
+    for name, (wanted, found) in made.items():
+        if wanted is not None and wanted != found:
+            raise ConfigError(
+                f"{name} {wanted} was asked for, the cache '{path}' was prepared with {found}.",
+                "Train from the data set itself, or prepare it again.",
+            )
+    return cache
 
 
 def _described(cache: Cache, description: ModelDescription) -> Cache:
@@ -330,6 +359,10 @@ def _card(
             data, {"validation": result.metrics, "mean_dice": result.mean_dice}, _run_facts(config, result)
         ),
         citation=citation,
+        postprocessing=description.postprocessing,
+        totals=description.totals,
+        quality=description.quality,
+        plausibility=description.plausibility,
     )
 
 
