@@ -13,6 +13,7 @@ from medai.errors import InputError
 from medai.labels import Terminology
 from medai.mrml.labelled_table import LabelledCase, SegmentInfo
 from medai.mrml.layers import segment_ids
+from medai.mrml.volumes import check_volume
 
 SEQUENCE = "vtkMRMLSequenceNode"
 
@@ -50,6 +51,40 @@ def nodes_of(scene: Any, case: LabelledCase) -> CaseNodes:
     volumes = tuple(_placed(scene, owner, value) for owner in owners)
     owner = scene.GetNodeByID(case.segmentation_id) if case.segmentation_id else None
     return CaseNodes(volumes, _placed(scene, owner, value))
+
+
+class CaseProblem(InputError):
+    """Why a case cannot be read; `kind` is the code of the finding."""
+
+    def __init__(self, kind: str, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type[CaseProblem], tuple[str, str, str]]:  # type: ignore[override]
+        return type(self), (self.kind, self.message, self.remedy)
+
+
+def require_nodes(scene: Any, case: LabelledCase) -> CaseNodes:
+    """The nodes of a case; CaseProblem where one is missing or has no voxels."""
+    if not case.volume_ids:
+        raise CaseProblem("missing-volume", "There is no volume for this segmentation.", "Choose its volume.")
+    nodes = nodes_of(scene, case)
+    named = [*case.channel_names, *case.volume_ids[len(case.channel_names) :]]
+    for name, volume in zip(named, nodes.volumes, strict=True):
+        if volume is None:
+            what = "has no such frame" if scene.GetNodeByID(case.volume_ids[0]) else "is not in the scene"
+            raise CaseProblem("missing-volume", f"The volume '{name}' {what}.", "Load it, or choose another.")
+        try:
+            check_volume(volume)
+        except InputError as error:
+            raise CaseProblem("missing-volume", error.message, error.remedy) from error
+        if volume.GetImageData().GetNumberOfScalarComponents() != 1:
+            message = f"The volume '{name}' has several values per voxel (colour)."
+            raise CaseProblem("colour", message, "Choose a grey-scale volume.")
+    if nodes.segmentation is None:
+        message = "There is no segmentation for this volume" + (" and frame." if case.frame is not None else ".")
+        raise CaseProblem("missing-segmentation", message, "Choose one, or leave the case out.")
+    return nodes
 
 
 def _index_value(owner: Any, frame: int | None) -> str | None:
@@ -174,3 +209,15 @@ def node_of(scene: Any, node_id: str) -> Any:
     if node is None:
         raise InputError(f"The scene has no node '{node_id}' (any more).", "Look for the cases again.")
     return node
+
+
+def shown(scene: Any, node: Any) -> Any:
+    """The node that subject hierarchy and transforms know: of a sequence its proxy, where it has one."""
+    proxy = proxy_of(scene, node) if node.IsA(SEQUENCE) else None
+    return node if proxy is None else proxy
+
+
+def shown_subject(scene: Any, case: LabelledCase) -> Subject:
+    """The patient of a case's first volume (of its segmentation, where it has no volume)."""
+    node_id = (*case.volume_ids, case.segmentation_id)[0]
+    return subject_of(scene, shown(scene, node_of(scene, node_id)))
