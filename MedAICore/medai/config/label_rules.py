@@ -18,7 +18,7 @@ class PostprocessingStep:
     ``largest_component``: of each label (`together`: of all of them as one structure) stay the largest piece of
     touching voxels and those of at least `share` of its size (1: the largest alone); any other becomes what surrounds
     it most.
-    ``fill_holes``: background that a label (`together`: all of them) encloses gets the nearest one of the labels.
+    ``fill_holes``: background that is enclosed by a label alone (`together`: by any of them) gets the nearest of them.
     `labels` are names; empty: all of the model's.
     """
 

@@ -17,8 +17,9 @@ class SegmentConfig:
 
     `device`: auto, cpu, cuda, cuda:N or mps. `exact` keeps the plan's patch, overlap and 32-bit numbers; `fast` may use
     half precision where the hardware has it, and a coarse search. `labels`: names to keep (empty: all). `roi`: only
-    this part is computed, the rest is background. `keep_largest`: only the largest component of each label stays.
-    `outputs`: maps beside the labels, see `medai.segment.SegmentResult`; they are not touched by `keep_largest`.
+    this part is computed, the rest is background. `postprocessing`: do what the model's card asks for (stray pieces,
+    holes). `keep_largest`: only the largest component of each label stays, the others become background. `outputs`:
+    maps beside the labels, see `medai.segment.SegmentResult`; neither of these touches them.
     """
 
     device: str = "auto"
@@ -27,5 +28,6 @@ class SegmentConfig:
     roi: Roi | None = None
     labels: tuple[str, ...] = ()
     keep_largest: bool = False
+    postprocessing: bool = True
     folds: tuple[int, ...] = ()
     outputs: tuple[Output, ...] = ()

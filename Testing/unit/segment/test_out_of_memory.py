@@ -62,7 +62,7 @@ def test_a_run_that_would_not_fit_starts_with_smaller_tiles(make_model, sphere_l
         estimate_mb(replace(model.card, patch=(n, n, n)), (21, 33, 47), sphere_label_map.spacing_mm) for n in (64, 32)
     ]
     assert needed[1] < needed[0]
-    monkeypatch.setattr("medai.segment.segmentation.system_memory_mb", lambda: (999.0, sum(needed) / 2))
+    monkeypatch.setattr("medai.segment.attempts.system_memory_mb", lambda: (999.0, sum(needed) / 2))
     tiles = limit_tiles(model, 10**9, MemoryError())
     result = run(SegmentConfig(), [image_of(sphere_label_map)], model)
     assert np.array_equal(result.label_map.array, sphere_label_map.array)
