@@ -126,7 +126,8 @@ class ClassificationTrainer(Trainer):
             finished = False
         self.folder.report("end", step=self.step, seconds=round(self.seconds, 1), finished=finished)
         weights = self.best["weights"] if self.settings.early_stopping and self.best["weights"] else None
-        return Outcome(weights or self.average.network.state_dict(), self.dice, self.step, self.seconds, finished)
+        chosen = weights or self.average.network.state_dict()
+        return Outcome(chosen, self.dice, self.step, self.seconds, finished, self.stopped_early)
 
     def train_step(self, batch: Batch, rate: float) -> torch.Tensor:
         """One update of the weights; returns the loss as a tensor, so that a GPU is not waited for."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,12 +20,14 @@ from torch import nn
 from medai.augmentation import augment
 from medai.dataset.cache import CaseArrays
 from medai.errors import Cancelled, MedAIError
-from medai.losses import DeepSupervision, dice_and_cross_entropy
+from medai.losses import DeepSupervision, merge_unknown, segmentation_loss
 from medai.networks import build_network
-from medai.progress import CancelCheck, Progress, ProgressCallback, check_cancelled
+from medai.progress import CancelCheck, Progress, ProgressCallback
 from medai.training.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
 from medai.training.ema import WeightAverage
 from medai.training.precision import Compute
+from medai.training.preview import write_preview
+from medai.training.reporter import Reporter, remaining_s
 from medai.training.run_folder import RunFolder
 from medai.training.sampling import Batch, PatchSampler
 from medai.training.schedule import learning_rate, run_fraction
@@ -33,19 +35,25 @@ from medai.training.settings import TrainingSettings
 from medai.training.validation import validate
 
 _log = logging.getLogger(__name__)
-_REPORT_EVERY_S = 10.0
+_MOST_CHECKPOINT_MINUTES = 5.0
+_SAVED_LATELY_S = 60.0
 _BAD_STEPS = 50  # so many steps in a row without a finite gradient, and the run has failed
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of a run: the averaged weights, the last validation's Dice by label, and how far the run came."""
+    """Result of a run: the averaged weights, the last validation's Dice by label, and how far the run came.
+
+    `finished` is False for a run that was interrupted and can go on. One that was stopped early is finished, with
+    `stopped_early`: that its schedule was not done.
+    """
 
     weights: dict[str, torch.Tensor]
     dice: dict[str, float]
     steps: int
     seconds: float
     finished: bool
+    stopped_early: bool = False
 
 
 class Sampler(Protocol):
@@ -56,7 +64,10 @@ class Sampler(Protocol):
 
 
 class Trainer:
-    """State of one run: network, average, optimiser, step, seconds of training so far."""
+    """State of one run: network, average, optimiser, step, seconds of training so far.
+
+    `stop_asked` is looked at between steps: where it says so, the run ends as if its schedule were done.
+    """
 
     def __init__(self, settings: TrainingSettings, compute: Compute, folder: RunFolder) -> None:
         torch.manual_seed(settings.seed)
@@ -67,11 +78,12 @@ class Trainer:
         self.network: nn.Module = network.to(compute.device).to(memory_format=layout)  # type: ignore[call-overload]
         self.average = WeightAverage(self.network, settings.ema_decay)
         self.optimizer = make_optimizer(self.network, settings)
-        self.loss = DeepSupervision(dice_and_cross_entropy())
+        self.loss = DeepSupervision(segmentation_loss(settings.loss))
         self.step, self.seconds = 0, 0.0
         self.validated = 0
         self.dice: dict[str, float] = {}
-        self.stopped = False
+        self.stopped, self.stopped_early = False, False
+        self.stop_asked: Callable[[], bool] = lambda: False
         self._bad_steps = 0
 
     def run(
@@ -95,7 +107,9 @@ class Trainer:
             self.save()
             finished = False
         self.folder.report("end", step=self.step, seconds=round(self.seconds, 1), finished=finished)
-        return Outcome(self.average.network.state_dict(), self.dice, self.step, self.seconds, finished)
+        return Outcome(
+            self.average.network.state_dict(), self.dice, self.step, self.seconds, finished, self.stopped_early
+        )
 
     def _steps(
         self,
@@ -107,11 +121,29 @@ class Trainer:
     ) -> None:
         s = self.settings
         clock = _Clock(self.seconds)
-        reporter = _Reporter(self.folder, self.step, s.batch_size)
-        next_checkpoint_s = clock.seconds() + 60 * s.checkpoint_minutes
+        reporter = Reporter(self.folder, self.step, s.batch_size * s.processes, self.compute.device)
+        interval_s = 60 * min(s.checkpoint_minutes, _MOST_CHECKPOINT_MINUTES)
+        saved_s = clock.seconds()
         upcoming = pool.submit(sampler.batch, self.step)
         while not self.stopped and (fraction := run_fraction(self.step, clock.seconds(), s)) < 1.0:
-            check_cancelled(cancelled)
+            if cancelled():
+                reporter.flush()
+                raise Cancelled()
+            if self.stop_asked():
+                reporter.flush()
+                self.stopped = self.stopped_early = True
+                break
+            # Looked at before the step, not behind it: a run that was killed while validating validates again here.
+            validates = int(fraction * s.validations) > self.validated
+            # A validation may take minutes, in which a kill must not cost the steps before it.
+            if clock.seconds() - saved_s >= (min(interval_s, _SAVED_LATELY_S) if validates else interval_s):
+                reporter.flush()
+                self.save()
+                saved_s = clock.seconds()
+            if validates:
+                reporter.flush()
+                self.validate(validation, cancelled)
+                self.validated = int(fraction * s.validations)
             rate = learning_rate(fraction, s)
             batch = reporter.wait_for(upcoming)
             upcoming = pool.submit(sampler.batch, self.step + 1)
@@ -121,13 +153,7 @@ class Trainer:
             self.seconds = clock.seconds()
             fraction = run_fraction(self.step, self.seconds, s)
             reporter.step(self.step, self.seconds, fraction, rate, loss)
-            progress(Progress(fraction, "training", _remaining(fraction, self.seconds)))
-            if fraction < 1.0 and int(fraction * s.validations) > self.validated:
-                self.validate(validation, cancelled)
-                self.validated = int(fraction * s.validations)
-            if clock.seconds() >= next_checkpoint_s:
-                self.save()
-                next_checkpoint_s = clock.seconds() + 60 * s.checkpoint_minutes
+            progress(Progress(fraction, "training", remaining_s(fraction, self.seconds)))
         self.seconds = clock.seconds()
 
     def train_step(self, batch: Batch, rate: float) -> torch.Tensor:
@@ -146,6 +172,8 @@ class Trainer:
             group["lr"] = rate
         with self.compute.autocast():
             outputs = self.network(x)
+        if batch.unknown is not None:
+            outputs = merge_unknown(outputs, torch.from_numpy(batch.unknown).to(device))
         loss: torch.Tensor = self.loss(outputs, y.float())
         self.update(loss)
         return loss.detach()
@@ -176,7 +204,9 @@ class Trainer:
         if not cases:
             return
         started = time.perf_counter()
-        self.dice = validate(self.average.network, cases, self.settings, self.compute, cancelled)
+        self.dice = validate(
+            self.average.network, cases, self.settings, self.compute, cancelled, seen=self._preview(cases)
+        )
         mean = sum(self.dice.values()) / max(len(self.dice), 1)
         self.folder.report(
             "validation",
@@ -186,6 +216,13 @@ class Trainer:
             dice=self.dice,
             validation_seconds=round(time.perf_counter() - started, 1),
         )
+
+    def _preview(self, cases: Any) -> Callable[[int, Any], None]:
+        def see(number: int, prediction: Any) -> None:
+            if number == 0:
+                write_preview(self.folder, self.settings, self.step, cases[0], prediction)
+
+        return see
 
     def save(self) -> None:
         """Write the checkpoint from which `restore` goes on exactly."""
@@ -238,44 +275,3 @@ class _Clock:
 
     def seconds(self) -> float:
         return self._before_s + time.monotonic() - self._started_s
-
-
-class _Reporter:
-    """Writes mean loss and speed to progress.jsonl every few seconds."""
-
-    def __init__(self, folder: RunFolder, step: int, batch_size: int) -> None:
-        self._folder, self._batch_size = folder, batch_size
-        self._start(step)
-
-    def _start(self, step: int) -> None:
-        self._since, self._from_step = time.perf_counter(), step
-        self._losses: list[torch.Tensor] = []
-        self._waited_s = 0.0
-
-    def wait_for(self, upcoming: Future[Batch]) -> Batch:
-        """The next batch; the time until it is there counts as waiting for data."""
-        started = time.perf_counter()
-        batch = upcoming.result()
-        self._waited_s += time.perf_counter() - started
-        return batch
-
-    def step(self, step: int, seconds: float, fraction: float, rate: float, loss: torch.Tensor) -> None:
-        self._losses.append(loss)
-        passed = time.perf_counter() - self._since
-        if passed < _REPORT_EVERY_S and fraction < 1.0:
-            return
-        self._folder.report(
-            "step",
-            step=step,
-            seconds=round(seconds, 1),
-            fraction=round(fraction, 5),
-            loss=round(float(torch.stack(self._losses).mean()), 5),
-            learning_rate=rate,
-            samples_per_s=round((step - self._from_step) * self._batch_size / passed, 3),
-            data_wait=round(self._waited_s / passed, 4),
-        )
-        self._start(step)
-
-
-def _remaining(fraction: float, seconds: float) -> float | None:
-    return None if fraction < 0.005 else seconds * (1.0 - fraction) / fraction

@@ -1,93 +1,74 @@
-"""The run folder of a training: config.json, progress.jsonl, lock, checkpoints/latest.pt."""
+"""The run folder of a training, as the trainer sees it (docs/training.md describes the files)."""
 
 from __future__ import annotations
 
 import json
+import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from medai.config import from_json, read_json, to_json
+from medai.config.training_run import RunFiles, as_one_run, parse_events, write_whole
 from medai.errors import ConfigError
 from medai.process_identity import ProcessIdentity
 from medai.training.settings import TrainingSettings
 
+_log = logging.getLogger(__name__)
+_LOG_BYTES = 1 << 20  # of training.log; a longer one is cut
+_LOG_KEPT_BYTES = 64 << 10
+
 
 @dataclass(frozen=True)
-class RunFolder:
-    """Names of the files of one training run."""
-
-    root: Path
-
-    @property
-    def config(self) -> Path:
-        """The run's `TrainingSettings`."""
-        return self.root / "config.json"
-
-    @property
-    def progress(self) -> Path:
-        """One JSON object a line: start, step, validation, checkpoint, end."""
-        return self.root / "progress.jsonl"
-
-    @property
-    def lock(self) -> Path:
-        """Process id and start time of the process that trains here now."""
-        return self.root / "lock"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The newest checkpoint."""
-        return self.root / "checkpoints" / "latest.pt"
+class RunFolder(RunFiles):
+    """The files of the training of one network, and what the trainer does with them."""
 
     def write_settings(self, settings: TrainingSettings) -> None:
         """Store the settings, atomically."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        temporary = self.root / ".config.json.part"
-        temporary.write_text(json.dumps(to_json(settings), indent=1), encoding="utf-8")
-        temporary.replace(self.config)
+        write_whole(self.config, settings)
 
     def read_settings(self, kind: type[TrainingSettings] = TrainingSettings) -> TrainingSettings:
         """The settings that this run was started with; `kind` is the class of the task."""
         return from_json(kind, read_json(self.config), f"{self.config}:")
 
     def report(self, event: str, **values: Any) -> None:
-        """Append one event to progress.jsonl."""
-        with self.progress.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"event": event, "time": round(time.time(), 1), **values}) + "\n")
+        """Append one event to progress.jsonl, in one write; where the disk is full the curve has a gap, no more."""
+        line = json.dumps({"event": event, "time": round(time.time(), 1), **values}) + "\n"
+        try:
+            with self.progress.open("ab+", buffering=0) as stream:
+                if stream.tell() and not _ends_a_line(stream):
+                    line = "\n" + line  # a process that was killed left half a line
+                stream.write(line.encode("utf-8"))
+            self._cut_log()
+        except OSError as error:
+            _log.warning("'%s' cannot be written: %s", self.progress, error)
 
     def events(self) -> list[dict[str, Any]]:
-        """All events so far; a line that a killed process left unfinished is dropped."""
+        """The record so far as that of an unbroken run, see `as_one_run`."""
         if not self.progress.is_file():
             return []
-        events = []
-        for line in self.progress.read_text(encoding="utf-8").splitlines():
-            try:
-                events.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return events
+        return as_one_run(parse_events(self.progress.read_bytes().split(b"\n")))
 
     def start(self) -> None:
-        """Begin a new record: an earlier one that left no checkpoint is dropped."""
-        self.progress.unlink(missing_ok=True)
+        """Begin the training's record: that of an earlier process which left no checkpoint does not count."""
         self.report("start", step=0)
 
     def forget_after(self, step: int) -> None:
-        """Drop the events of steps that a resumed run does again."""
-        kept = [event for event in self.events() if event.get("step", 0) <= step]
-        temporary = self.root / ".progress.jsonl.part"
-        temporary.write_text("".join(json.dumps(event) + "\n" for event in kept), encoding="utf-8")
-        temporary.replace(self.progress)
+        """Training goes on from `step`: what was recorded of later steps, which are done again, does not count."""
+        self.report("resume", step=step)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run: ConfigError where another living process trains in this folder."""
+        """Hold the run: ConfigError where another living process trains in this folder. It may be held twice."""
         self.root.mkdir(parents=True, exist_ok=True)
         owner = self.owner()
-        if owner is not None and owner != ProcessIdentity.current():
+        if owner == ProcessIdentity.current():
+            yield
+            return
+        if owner is not None:
             raise ConfigError(
                 f"Process {owner.pid} is training in '{self.root}' now.", "Wait for it, stop it, or use another folder."
             )
@@ -106,3 +87,19 @@ class RunFolder:
         except ConfigError:  # half written by a process that was killed then
             return None
         return owner if owner.alive() else None
+
+    def _cut_log(self) -> None:
+        # It was opened to append by who started us: what follows a cut begins at the new end.
+        if not self.log.is_file() or self.log.stat().st_size < _LOG_BYTES:
+            return
+        with self.log.open("rb+") as stream:
+            stream.seek(-_LOG_KEPT_BYTES, os.SEEK_END)
+            tail = stream.read()
+            stream.seek(0)
+            stream.write(tail)
+            stream.truncate()
+
+
+def _ends_a_line(stream: Any) -> bool:
+    stream.seek(-1, os.SEEK_END)
+    return bool(stream.read(1) == b"\n")

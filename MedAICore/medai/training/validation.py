@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -23,17 +23,23 @@ def validate(
     settings: TrainingSettings,
     compute: Compute,
     cancelled: CancelCheck,
+    seen: Callable[[int, Array], None] | None = None,
 ) -> dict[str, float]:
-    """Mean Dice of each label over the cases, by name.
+    """Mean Dice of each label over the cases, by name; `seen` is given each case's number and predicted labels.
 
     A case where a label is in neither map is left out of that label's mean; one where it is in only one counts 0.
+    A label that nobody drew in a case is not judged there.
     """
     network.eval()
     scores: dict[str, list[float]] = {name: [] for name in settings.label_names}
-    for case in cases:
+    for number, case in enumerate(cases):
         check_cancelled(cancelled)
         prediction = predict(network, case.image, settings, compute)
+        if seen is not None:
+            seen(number, prediction)
         for index, name in enumerate(settings.label_names, start=1):
+            if index in case.unknown:
+                continue
             score = dice(prediction == index, np.asarray(case.labels) == index)
             if score is not None:
                 scores[name].append(score)

@@ -27,7 +27,38 @@ def test_a_resumed_run_forgets_what_it_does_again(tmp_path: Path) -> None:
     for step in (1, 5, 9):
         folder.report("step", step=step)
     folder.forget_after(5)
-    assert [event["step"] for event in folder.events()] == [1, 5]
+    folder.report("step", step=8)
+    assert [(e["event"], e["step"]) for e in folder.events()] == [("step", 1), ("step", 5), ("resume", 5), ("step", 8)]
+
+
+def test_half_a_line_of_a_killed_process_does_not_take_the_next_event_with_it(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.report("step", step=1)
+    with folder.progress.open("a", encoding="utf-8") as stream:
+        stream.write('{"event": "st')
+    folder.forget_after(1)
+    folder.report("step", step=2)
+    assert [(e["event"], e["step"]) for e in folder.events()] == [("step", 1), ("resume", 1), ("step", 2)]
+
+
+def test_the_log_of_a_run_stays_short(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with folder.log.open("ab", buffering=0) as stderr:  # as the process that trains has it open
+        stderr.write(b"a warning of a library\n" * 60_000)
+        folder.report("step", step=1)
+        stderr.write(b"the last words\n")
+    text = folder.log.read_text(encoding="utf-8")
+    assert len(text) < 70_000
+    assert text.endswith("a warning of a library\nthe last words\n")
+
+
+def test_a_run_may_be_held_twice_by_one_process(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with folder.locked():
+        with folder.locked():
+            assert folder.owner() == ProcessIdentity.current()
+        assert folder.owner() == ProcessIdentity.current()
+    assert folder.owner() is None
 
 
 def test_the_lock_keeps_another_process_out(tmp_path: Path) -> None:
