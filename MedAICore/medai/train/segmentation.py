@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +15,7 @@ from medai.config.training import ModelDescription, Plan, PreprocessingChoices, 
 from medai.dataset.cache import Cache, ExcludedCase, is_cache, open_cache
 from medai.errors import ConfigError, DatasetError
 from medai.progress import CancelCheck, Progress, ProgressCallback, never_cancelled, no_progress
+from medai.train.interruption import stopped_by_sigterm
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +65,7 @@ def run(
     description = description_of(config)
     root = run_folder_of(config)
     compute = choose_compute(config.device)
-    with _stopped_by_sigterm(cancelled) as stopped:
+    with stopped_by_sigterm(cancelled) as stopped:
         cache = _cache(config, description, root, _part(progress, 0.0, 0.02), stopped)
         plan = plan_for(cache, config, compute.device)
         outcomes, scores, all_settings = [], [], []
@@ -98,7 +96,7 @@ def run_classification(
     """Train a classifier as `config` says and write the model package; stops and goes on as `run` does."""
     from medai.classify import training
 
-    with _stopped_by_sigterm(cancelled) as stopped:
+    with stopped_by_sigterm(cancelled) as stopped:
         return training.run(config, description_of(config), run_folder_of(config), progress, stopped)
 
 
@@ -259,6 +257,8 @@ def _score(cache: Cache, settings: TrainingSettings, outcome: Outcome, compute: 
         arrays = cache.load(by_name[name])
         prediction = predict(network, arrays.image, settings, compute)
         for index, label in enumerate(settings.label_names, start=1):
+            if index in arrays.unknown:
+                continue
             masks = np.asarray(arrays.labels) == index, prediction == index
             values[label]["dice"].append(dice(*masks))
             values[label]["hd95_mm"].append(hd95_mm(*masks, settings.spacing_mm))
@@ -403,17 +403,3 @@ def _part(progress: ProgressCallback, start: float, end: float) -> ProgressCallb
         progress(Progress(start + inner.fraction * (end - start), inner.stage, inner.eta_s))
 
     return report
-
-
-@contextmanager
-def _stopped_by_sigterm(cancelled: CancelCheck) -> Iterator[CancelCheck]:
-    """A cancel check that also obeys SIGTERM; signals can be caught in the main thread only."""
-    if threading.current_thread() is not threading.main_thread():
-        yield cancelled
-        return
-    asked = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
-    try:
-        yield lambda: asked.is_set() or cancelled()
-    finally:
-        signal.signal(signal.SIGTERM, before)
