@@ -32,11 +32,16 @@ _FLOAT16_LIMIT = 256.0  # below it float16 is good to 1/8 at worst, and to 1/500
 
 @dataclass(frozen=True)
 class CachedCase:
-    """One case of the cache; `patient` groups the cases that must stay on one side of a split."""
+    """One case of the cache; `patient` groups the cases that must stay on one side of a split.
+
+    `unknown_labels` are the label indices (1, 2, ...) that nobody drew in this case: whether the structure is there is
+    not known, and its voxels are among the background's.
+    """
 
     name: str
     patient: str
     shape: tuple[int, int, int]
+    unknown_labels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,15 @@ class CacheCard:
 
 @dataclass(frozen=True)
 class CaseArrays:
-    """Voxels of one case, memory-mapped; see the module's docstring for the types and shapes."""
+    """Voxels of one case, memory-mapped; see the module's docstring for the types and shapes.
+
+    `unknown` are the indices of the labels that nobody drew in it.
+    """
 
     image: Array
     labels: Array
     foreground: dict[int, Array]
+    unknown: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,7 @@ class Cache:
                 f"Case '{case.name}' of the cache '{self.root}' has the shape {image.shape[1:]}, not {case.shape}.",
                 "Run `medai prepare` again.",
             )
-        return CaseArrays(image, labels, foreground)
+        return CaseArrays(image, labels, foreground, case.unknown_labels)
 
 
 def is_cache(path: Path) -> bool:

@@ -47,10 +47,20 @@ class PatchSampler:
         """The sources of step `step`."""
         rng = self._rng(_PATCHES, step)
         size = self._settings.batch_size
-        sources = [self._source(self._case_of(step * size + n), rng) for n in range(size)]
+        cases = [self._case_of(step * size + n) for n in range(size)]
+        sources = [self._source(case, rng) for case in cases]
         images = np.stack([image for image, _ in sources])
         labels = np.stack([labels for _, labels in sources])[:, None]
-        return Batch(images, labels, int(self._rng(_AUGMENTATION, step).integers(2**62)))
+        seed = int(self._rng(_AUGMENTATION, step).integers(2**62))
+        return Batch(images, labels, seed, self._unknown(cases))
+
+    def _unknown(self, cases: Sequence[CaseArrays]) -> Array | None:
+        if not any(case.unknown for case in cases):
+            return None
+        unknown = np.zeros((len(cases), len(self._settings.label_names) + 1), bool)
+        for row, case in zip(unknown, cases, strict=True):
+            row[list(case.unknown)] = True
+        return unknown
 
     def _rng(self, stream: int, number: int) -> np.random.Generator:
         return np.random.default_rng([self._settings.seed, self._settings.fold, stream, number])
