@@ -34,7 +34,7 @@ LIMITS = (-0.5, 1.5)
 """Where intensities beyond these percentiles are cut."""
 SEED = 0.4
 """From this height on a click's ball is a seed."""
-_SWEEPS = 60  # enough to cross a cube; what is further off is reached by the network
+_ROUNDS = 4  # enough to go around corners; what is further off is reached by the network
 _QUANTILES = 65
 _WIDTH = 0.08  # of likeness, in units of the normalised image and of ranks (both 0..1)
 _MOST_SAMPLES = 12
@@ -56,7 +56,7 @@ def click_channels(
         _likeness(rank, smooth_rank, positive),
         _likeness(rank, smooth_rank, negative),
     ]
-    grown = grow_cut(smoothed(image), click_seeds(positive, negative, region), _SWEEPS)
+    grown = grow_cut(smoothed(image), click_seeds(positive, negative, region), _ROUNDS)
     return torch.cat((2 * image - 1, 2 * rank - 1, *likeness, previous, positive, negative, region, grown), dim=1)
 
 

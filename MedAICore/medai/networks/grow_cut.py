@@ -12,23 +12,23 @@ from torch.nn import functional
 # Even where nothing changes in intensity the strength fades with distance, so that the nearer seed wins.
 _FADING = 0.985
 _SETTLED = 1e-4
-_LOOK_EVERY = 4
 
 
-def grow_cut(image: torch.Tensor, seeds: torch.Tensor, sweeps: int = 200) -> torch.Tensor:
+def grow_cut(image: torch.Tensor, seeds: torch.Tensor, rounds: int = 24) -> torch.Tensor:
     """Strengths (b, 1, n, n, n) from -1 (surely background) to 1 (surely object); 0 where no seed reached.
 
-    `seeds` (b, 1, n, n, n) is 1, -1 or 0. Ends after `sweeps`, or as soon as nothing moves.
+    `seeds` (b, 1, n, n, n) is 1, -1 or 0. Ends after `rounds`, or as soon as nothing moves. One round runs through the
+    cube along each axis, there and back, so that a front crosses it at once: the end is that of attacks of all
+    neighbours at a time, in a tenth of the steps.
     """
     spread = (image.amax(dim=(1, 2, 3, 4), keepdim=True) - image.amin(dim=(1, 2, 3, 4), keepdim=True)).clamp_min(1e-6)
     passages = [_FADING * (1 - image.diff(dim=axis).abs() / spread).square() for axis in (2, 3, 4)]
     strength = seeds.clone()
-    for sweep in range(sweeps):
-        looking = sweep % _LOOK_EVERY == _LOOK_EVERY - 1
-        before = strength.clone() if looking else strength
+    for _ in range(rounds):
+        before = strength.clone()
         for axis, passage in zip((2, 3, 4), passages, strict=True):
-            _attack(strength, passage, axis)
-        if looking and float((strength - before).abs().max()) < _SETTLED:
+            _run_through(strength, passage, axis)
+        if float((strength - before).abs().max()) < _SETTLED:
             break
     return strength
 
@@ -45,10 +45,11 @@ def smoothed(image: torch.Tensor) -> torch.Tensor:
     return image
 
 
-def _attack(strength: torch.Tensor, passage: torch.Tensor, axis: int) -> None:
-    """One exchange of blows along an axis, both ways, in place."""
-    count = strength.shape[axis]
-    lower, upper = strength.narrow(axis, 0, count - 1), strength.narrow(axis, 1, count - 1)
-    for source, target in ((lower, upper), (upper, lower)):
-        blow = source * passage
-        target.copy_(torch.where(blow.abs() > target.abs(), blow, target))
+def _run_through(strength: torch.Tensor, passage: torch.Tensor, axis: int) -> None:
+    """Let every plane across an axis attack the next one, there and back, in place."""
+    planes, gates = strength.unbind(axis), passage.unbind(axis)
+    ahead = [(planes[i], planes[i + 1], gate) for i, gate in enumerate(gates)]
+    back = [(after, before, gate) for before, after, gate in reversed(ahead)]
+    for source, target, gate in (*ahead, *back):
+        blow = source * gate
+        torch.where(blow.abs() > target.abs(), blow, target, out=target)

@@ -14,7 +14,7 @@ from medai.training.click_samples import ClickSample
 
 _CAREFUL = 0.75  # so often the person clicks into the deepest point
 _STARTS = (0.82, 0.08, 0.05, 0.05)  # point, box, scribble, lasso
-_ROUNDS = (0.2, 0.2, 0.2, 0.15, 0.1, 0.15)  # part of the sessions with 1, 2, ... prompts
+_ROUNDS = (0.12, 0.12, 0.14, 0.13, 0.12, 0.1, 0.09, 0.07, 0.06, 0.05)  # part of the sessions with 1, 2, ... prompts
 
 
 @dataclass(eq=False)

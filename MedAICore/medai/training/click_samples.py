@@ -17,6 +17,7 @@ from medai.training.click_masks import dilate, flood
 
 _FEWEST_VOXELS = 40
 _LEAST_CONTRAST = 0.06  # of a painted object against what is around it, in the normalised image
+_LEAST_CLEARNESS = 0.7  # of that contrast, in standard deviations within the object: a person must see it
 _TRIES = 8
 
 
@@ -84,7 +85,8 @@ def painted(labels: torch.Tensor, group: str, generator: torch.Generator) -> Cli
         if not _FEWEST_VOXELS <= count <= 0.45 * target.numel():
             continue
         around = dilate(dilate(target)) & ~target
-        if abs(float(image[target].mean() - image[around].mean())) >= _LEAST_CONTRAST:
+        contrast = abs(float(image[target].mean() - image[around].mean()))
+        if contrast >= max(_LEAST_CONTRAST, _LEAST_CLEARNESS * float(image[target].std())):
             return ClickSample(image, target, group)
     return None
 

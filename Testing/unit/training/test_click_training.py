@@ -75,7 +75,7 @@ def test_all_kinds_of_starts_have_a_prompt():
         state = start(sample(), torch.Generator().manual_seed(seed))
         assert state.positive.any() or state.region.any()
         kinds |= {"region"} if state.region.any() else {"points"}
-        assert 1 <= state.rounds <= 6
+        assert 1 <= state.rounds <= 10
     assert kinds == {"region", "points"}
 
 
