@@ -12,6 +12,7 @@ import typer
 from medai.cli.console import Outcome, Session, execute
 from medai.cli.options import DebugOption, DeviceOption, JsonOption
 from medai.cli.outputs import check_folder, check_output
+from medai.cli.synthetic_training import SYNTHETIC_ONLY, is_synthetic, train_synthetic
 from medai.cli.training_options import (
     BlocksChoice,
     CropChoice,
@@ -49,16 +50,16 @@ def prepare(
 
 
 def train(
+    task: Annotated[TaskChoice, typer.Option("--task", help="What the model is to do.")],
+    output: Annotated[Path, typer.Option("--output", help="The model package to write, *.medai.")],
     dataset: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="DATASET_OR_CACHE",
             help="A data set, or what `medai prepare` made. For classification: a .csv table, a folder with a folder "
-            "per class, or an .npz.",
+            "per class, or an .npz. None with --synthetic-from.",
         ),
-    ],
-    task: Annotated[TaskChoice, typer.Option("--task", help="What the model is to do.")],
-    output: Annotated[Path, typer.Option("--output", help="The model package to write, *.medai.")],
+    ] = None,
     preset: Annotated[PresetChoice, typer.Option("--preset", help="How much effort to spend.")] = PresetChoice.STANDARD,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted run of this output stopped.")
@@ -138,11 +139,29 @@ def train(
         bool, typer.Option("--freeze-encoder", help="Fine-tuning: train the decoder only.")
     ] = False,
     gpus: Annotated[int, typer.Option("--gpus", min=1, help="GPUs (on a CPU: processes) that train together.")] = 1,
+    synthetic_from: Annotated[
+        Path | None,
+        typer.Option("--synthetic-from", metavar="FOLDER", help="Train on images painted from these label maps."),
+    ] = None,
+    map_labels: Annotated[
+        Path | None,
+        typer.Option("--map-labels", metavar="JSON", help="What the label maps' values mean (docs/brain.md)."),
+    ] = None,
+    hold_out: Annotated[int, typer.Option("--hold-out", min=0, help="Label maps kept for validation.")] = 0,
+    cooldown: Annotated[
+        int, typer.Option("--cooldown", min=0, help="Label maps: let the learning rate fall to 0 over these steps.")
+    ] = 0,
+    package_only: Annotated[
+        bool, typer.Option("--package-only", help="Label maps: package the newest checkpoint, train nothing.")
+    ] = False,
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> int:
     """Train a model on labelled images and write it as a model package."""
-    fields = fields_of(locals())  # options are named as the fields of TrainConfig
+    options = locals()
+    if is_synthetic(options):
+        return execute(lambda session: train_synthetic(options, session), json_output, debug)
+    fields = fields_of(options)  # options are named as the fields of TrainConfig
     action = _train_classifier if task is TaskChoice.CLASSIFICATION else _train
     return execute(lambda session: action(TrainConfig(**fields), session), json_output, debug)
 
@@ -154,12 +173,17 @@ def plan(**options: Any) -> int:
 
 
 def _same_options(without: Sequence[str]) -> inspect.Signature:
-    """The signature of `train` but for some parameters: typer reads the options of a command from there."""
+    """The signature of `train` but for some parameters, with a data set: typer reads a command's options from there."""
     signature = inspect.signature(train, eval_str=True)
-    return signature.replace(parameters=[p for n, p in signature.parameters.items() if n not in without])
+    kept = {n: p for n, p in signature.parameters.items() if n not in without}
+    dataset = kept.pop("dataset").replace(default=inspect.Parameter.empty, annotation=_PLANNED)
+    return signature.replace(parameters=[dataset, *kept.values()])
 
 
-plan.__signature__ = _same_options(("task", "output", "resume"))  # type: ignore[attr-defined]
+_PLANNED = Annotated[Path, typer.Argument(metavar="DATASET_OR_CACHE", help="A data set, or what `medai prepare` made.")]
+
+
+plan.__signature__ = _same_options(("task", "output", "resume", *SYNTHETIC_ONLY))  # type: ignore[attr-defined]
 plan.__annotations__ = {name: p.annotation for name, p in plan.__signature__.parameters.items()}  # type: ignore[attr-defined]
 
 
