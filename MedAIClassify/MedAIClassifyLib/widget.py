@@ -9,7 +9,6 @@ from MedAIClassifyLib.logic import MASK_MODALITY, MedAIClassifyLogic
 from MedAIClassifyLib.parameters import Explanation, Scope
 from MedAICoreLib.model_panel import ModelPanel
 from MedAICoreLib.progress_text import durationText
-from MedAICoreLib.suggestion_line import SuggestionLine
 
 ITEM_COLUMNS = 3
 # As many warnings as the status line shows.
@@ -43,7 +42,6 @@ class MedAIClassifyWidget(ModelPanel):
         ui.evaluationButton.connect("clicked(bool)", self.onShowEvaluation)
         ui.openEvaluationButton.connect("clicked(bool)", self.onOpenEvaluation)
         ui.anomalyLabel.visible = False
-        self.suggestion = SuggestionLine(ui.suggestionLabel, ui.fitLabel, self.onModelChosen)
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
         """The scene goes away, and with it the result."""
@@ -69,18 +67,14 @@ class MedAIClassifyWidget(ModelPanel):
         ui.explainedClassComboBox.enabled = parameters.explanation is not Explanation.NONE
         self._showClasses()
         self._followSegmentation()
-        self._showSuggestion()
+        self.showSuggestion([parameters.inputVolume] if self._judgesVolume() else [])
         ui.evaluationButton.enabled = self.logic.evaluationOf(self.models.card()) is not None
 
-    def _showSuggestion(self) -> None:
-        """A model for the volume; where segments alone count, or all volumes, there is none to be told."""
-        cards = [entry.card for entry in self.models.catalog.entries]
-        card, parameters = self.models.card(), self._parameterNode
+    def _judgesVolume(self) -> bool:
+        """Whether the chosen volume tells which model fits: not where segments alone count, or all volumes."""
+        card = self.models.card()
         wantsImage = card is None or any(spec.modality != MASK_MODALITY for spec in card.inputs)
-        if parameters.scope is Scope.ALL_VOLUMES or not wantsImage:
-            self.suggestion.show([], None, [])
-        else:
-            self.suggestion.show(cards, card, [parameters.inputVolume])
+        return wantsImage and self._parameterNode.scope is not Scope.ALL_VOLUMES
 
     def _showClasses(self) -> None:
         card, combo = self.models.card(), self.ui.explainedClassComboBox

@@ -8,12 +8,14 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from medai.errors import MedAIError
+from MedAICoreLib.device_choice import DeviceChoice
 from MedAICoreLib.environment_banner import environmentStep
 from MedAICoreLib.environment_setup import environmentProblem, sharedSetup
 from MedAICoreLib.model_selector import ModelSelector
 from MedAICoreLib.progress_text import progressText
 from MedAICoreLib.reload import forget_packages
 from MedAICoreLib.runs import RunState
+from MedAICoreLib.suggestion_line import SuggestionLine
 from MedAICoreLib.worker import sharedWorker
 
 TICK_MS = 10
@@ -25,9 +27,9 @@ class ModelPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     A module's widget says what it is about (`uiName`, `task`, `makeLogic`) and overrides the methods of the last
     section. The .ui file brings nextStepFrame/Label/Button, modelSearchLineEdit, modelList, modelCardBrowser,
-    installModelButton, deviceComboBox, advancedCollapsibleButton, applyButton, queueButton, progressBar, statusLabel
-    and resultsCollapsibleButton. The parameter node has inputVolume, modelId and device; the logic is a `RunQueue` with
-    `getParameterNode`.
+    installModelButton, suggestionLabel, fitLabel, deviceComboBox, advancedCollapsibleButton, applyButton, queueButton,
+    progressBar, statusLabel and resultsCollapsibleButton. The parameter node has inputVolume, modelId and device; the
+    logic is a `RunQueue` with `getParameterNode`.
     """
 
     uiName = ""
@@ -41,7 +43,6 @@ class ModelPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNodeGuiTag = None
         self._nextStepAction = None
         self._devicesAsked = False
-        self._devices = []
         self._shownRun = None
 
     def setup(self) -> None:
@@ -66,17 +67,17 @@ class ModelPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             onSelected=self.onModelChosen,
             onMessage=self.showText,
         )
+        self.devices = DeviceChoice(ui.deviceComboBox, self.onDeviceChosen)
+        self.suggestion = SuggestionLine(ui.suggestionLabel, ui.fitLabel, self.onModelChosen)
         ui.applyButton.connect("clicked(bool)", self.onApplyButton)
         ui.queueButton.connect("clicked(bool)", self.onQueueButton)
         ui.nextStepButton.connect("clicked(bool)", self.onNextStepButton)
-        ui.deviceComboBox.connect("activated(int)", self.onDeviceChosen)
         ui.advancedCollapsibleButton.connect("contentsCollapsed(bool)", self.onAdvancedCollapsed)
         self.connectWidgets()
         sharedSetup().subscribe(self.updateState)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         ui.resultsCollapsibleButton.visible = False
-        self._fillDevices()
         self.models.refresh()
         self.initializeParameterNode()
 
@@ -144,8 +145,9 @@ class ModelPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onParametersModified(self, caller=None, event=None) -> None:
         """A value changed, in the panel or elsewhere."""
         self.models.select(self._parameterNode.modelId)
-        self.models.showCard()
-        self._showDevice()
+        card = self.models.card()
+        self.models.showCard(self.memoryEstimateMb(card) if card else None)
+        self.devices.select(self._parameterNode.device)
         self.showParameters()
         self.updateState()
 
@@ -154,41 +156,27 @@ class ModelPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode and modelId != self._parameterNode.modelId:
             self._parameterNode.modelId = modelId
 
+    def showSuggestion(self, volumes) -> None:
+        """Say which model fits `volumes`, and why the chosen one does not.
+
+        They are the model's inputs in order, None where none is chosen; an empty list says nothing.
+        """
+        self.suggestion.show([entry.card for entry in self.models.catalog.entries], self.models.card(), volumes)
+
     # Device
 
-    def _fillDevices(self) -> None:
-        combo = self.ui.deviceComboBox
-        combo.clear()
-        combo.addItem(_("Automatic"), "auto")
-        for device in self._devices or [{"id": "cpu", "kind": "cpu", "name": _("Processor")}]:
-            name = device["name"]
-            if device.get("free_mb") and device["kind"] != "cpu":
-                name = _("{name} ({free} GB free)").format(name=name, free=round(device["free_mb"] / 1024, 1))
-            combo.addItem(name, device["id"])
-        self._showDevice()
-
-    def _showDevice(self) -> None:
-        if self._parameterNode:
-            row = self.ui.deviceComboBox.findData(self._parameterNode.device)
-            self.ui.deviceComboBox.currentIndex = max(row, 0)
-
-    def onDeviceChosen(self, index) -> None:
+    def onDeviceChosen(self, deviceId) -> None:
         """The person chose where the network runs."""
         if self._parameterNode:
-            self._parameterNode.device = self.ui.deviceComboBox.itemData(index)
+            self._parameterNode.device = deviceId
 
     def onAdvancedCollapsed(self, collapsed) -> None:
         """Ask the worker for its devices when they are to be seen for the first time."""
         if collapsed or self._devicesAsked or environmentProblem():
             return
         self._devicesAsked = True
-        self.logic.requestDevices(self.onDevices)
+        self.logic.requestDevices(self.devices.setDevices)
         self._timer.start()
-
-    def onDevices(self, devices) -> None:
-        """The worker told what can compute."""
-        self._devices = list(devices)
-        self._fillDevices()
 
     # Runs
 
@@ -202,17 +190,30 @@ class ModelPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onQueueButton(self, checked=False) -> None:
         """Put what the panel's values ask for at the end of the queue."""
+        self.queueRuns(self.enqueue)
+
+    def queueRuns(self, enqueue):
+        """Let `enqueue(model)`, with the chosen model's `CatalogEntry`, fill the queue; gives its result.
+
+        Where it raises MedAIError, the panel says why, and None is given.
+        """
         try:
-            self.enqueue(self.models.current())
+            queued = enqueue(self.models.current())
         except MedAIError as error:
             self.showError(error)
-            return
+            return None
         self._timer.start()
         self.updateState()
+        return queued
 
     def onTick(self) -> None:
         """Do a slice of the work that is waiting; the timer stops when there is none."""
-        if not self.logic.advance():
+        try:
+            more = self.logic.advance()
+        except MedAIError as error:
+            self.showError(error)
+            return
+        if not more:
             self._timer.stop()
             self.updateState()
 
@@ -302,6 +303,10 @@ class ModelPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def showParameters(self) -> None:
         """Show what the parameter node does not show by itself."""
+
+    def memoryEstimateMb(self, card):
+        """Memory that a run of this model would need beyond the model itself, in MiB; None where it is not known."""
+        return None
 
     def enqueue(self, model) -> None:
         """Put what the panel's values ask for at the end of the queue; `model` is a `CatalogEntry`."""

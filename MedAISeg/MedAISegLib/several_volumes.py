@@ -79,13 +79,10 @@ class SeveralVolumes:
         self._summary.visible = False
         self.refresh()
 
-    def onRunChanged(self, run: Run) -> bool:
-        """Tell the summary that a run got further or ended; whether the run is one of this section's."""
-        if run not in self.runs:
-            return False
-        if run.ended:
+    def onRunChanged(self, run: Run) -> None:
+        """Tell the summary that a run got further or ended."""
+        if run.ended and run in self.runs:
             self._showSummary()
-        return True
 
     def _showSummary(self) -> None:
         ended = [run for run in self.runs if run.ended]

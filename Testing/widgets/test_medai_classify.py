@@ -323,7 +323,7 @@ def test_evaluation_of_a_shipped_model_is_shown_on_its_button(panel):
 
 def test_devices_are_asked_for_when_they_are_shown(panel):
     panel.ui.advancedCollapsibleButton.collapsed = False
-    panel.wait(lambda: bool(panel.widget._devices))
+    panel.wait(lambda: bool(panel.widget.devices.devices))
     assert panel.ui.deviceComboBox.itemData(1) == "cpu"
 
 

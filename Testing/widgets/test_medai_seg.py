@@ -191,7 +191,7 @@ def test_search_narrows_the_models(panel, tmp_path, weights):
 
 def test_devices_are_asked_for_when_they_are_shown(panel):
     panel.ui.advancedCollapsibleButton.collapsed = False
-    panel.wait(lambda: bool(panel.widget._devices))
+    panel.wait(lambda: bool(panel.widget.devices.devices))
     assert panel.ui.deviceComboBox.itemData(0) == "auto"
     assert panel.ui.deviceComboBox.itemData(1) == "cpu"
 
