@@ -24,6 +24,7 @@ from medai.cli.options import (
 )
 from medai.cli.outputs import SEGMENTATION_SUFFIXES, check_output
 from medai.cli.scene import check_scenes_possible, write_scene
+from medai.cli.volumes import volumes_data, volumes_table, write_volumes
 from medai.config.segment import Output, SegmentConfig
 from medai.errors import InputError, MedAIError, ModelError
 
@@ -45,6 +46,7 @@ class _Task:
     picture: Path | None
     probabilities: Path | None
     entropy: Path | None
+    volumes: Path | None
 
 
 def segment(
@@ -63,6 +65,16 @@ def segment(
     keep_largest: Annotated[
         bool, typer.Option("--keep-largest", help="Of each label keep only the largest connected part.")
     ] = False,
+    postprocessing: Annotated[
+        bool,
+        typer.Option(
+            "--postprocessing/--no-postprocessing", help="Tidy up stray pieces and holes as the model's card says."
+        ),
+    ] = True,
+    volumes: Annotated[
+        Path | None,
+        typer.Option("--volumes", metavar="FILE.csv", help="Write the table of structures: mL, voxels, quality."),
+    ] = None,
     probabilities: Annotated[
         Path | None,
         typer.Option("--probabilities", metavar="FOLDER", help="Write each label's probability map here (.nii.gz)."),
@@ -87,9 +99,10 @@ def segment(
         roi=parse_roi(roi),
         labels=parse_names(labels),
         keep_largest=keep_largest,
+        postprocessing=postprocessing,
         outputs=outputs,
     )
-    task = _Task(tuple(inputs), model, output, config, picture, probabilities, entropy)
+    task = _Task(tuple(inputs), model, output, config, picture, probabilities, entropy, volumes)
     return execute(lambda session: _segment(task, session), json_output, debug)
 
 
@@ -114,6 +127,8 @@ def _segment(task: _Task, session: Session) -> Outcome:
     write_result(task.output, images, result.label_map, result.scheme)
     maps = write_maps(task.probabilities, task.entropy, result)
     seconds = {**result.seconds, "load_model": load_model_s, "write": time.perf_counter() - started_s}
+    if task.volumes is not None:
+        write_volumes(task.volumes, result.volumes)
     if task.picture is not None:
         _draw(task.picture, images[0], result, session)
     return _outcome(task, result, maps, seconds, session)
@@ -124,6 +139,8 @@ def _check_outputs(task: _Task) -> None:
     check_maps(task.probabilities, task.entropy, (*task.inputs, task.output))
     if task.output.name.lower().endswith(".mrb"):
         check_scenes_possible()
+    if task.volumes is not None:
+        check_output(task.volumes, (".csv",), (*task.inputs, task.output))
     if task.picture is not None:
         check_output(task.picture, (".png",), task.inputs)
         check_scenes_possible()
@@ -178,13 +195,11 @@ def _draw(picture: Path, image: Image, result: SegmentResult, session: Session) 
 def _outcome(
     task: _Task, result: SegmentResult, maps: dict[str, Any], seconds: dict[str, float], session: Session
 ) -> Outcome:
-    from medai.label_statistics import label_statistics
-
-    rows = label_statistics(result.label_map, result.scheme)
     data: dict[str, Any] = {
         "output": str(task.output),
         **maps,
-        "labels": {r.name: {"value": r.value, "voxels": r.voxels, "volume_ml": r.volume_ml} for r in rows},
+        **volumes_data(result.volumes),
+        "unlike": result.unlike,
         "seconds": {
             name: round(seconds.get(name, 0.0), 4)
             for name in ("load_model", "preprocess", "inference", "postprocess", "write")
@@ -196,12 +211,7 @@ def _outcome(
     }
 
     def show(console: Console) -> None:
-        from rich.table import Table
-
-        table = Table("label", "value", "voxels", "volume (mL)", title=str(task.output))
-        for row in rows:
-            table.add_row(row.name, str(row.value), f"{row.voxels:,}", f"{row.volume_ml:.3f}")
-        console.print(table)
+        console.print(volumes_table(result.volumes, title=str(task.output)))
         times = ", ".join(f"{name} {value:.1f} s" for name, value in data["seconds"].items())
         console.print(f"{times}; engine {result.engine}, {result.precision}")
 

@@ -198,7 +198,8 @@ class LabelFound:
     """Size, place and intensity of one label in a result.
 
     `box` is [k0, k1, j0, j1, i0, i1], ends excluded, in the index of the label map; None where the label is empty, as
-    are the intensities (of the first channel, in its own units).
+    are the intensities (of the first channel, in its own units). `quality`: the Dice coefficient to expect, where the
+    model tells; `usual_ml`: the lowest and highest volume in images that the model was made for, where that is known.
     """
 
     value: int
@@ -208,6 +209,18 @@ class LabelFound:
     mean: float | None = None
     standard_deviation: float | None = None
     box: tuple[int, int, int, int, int, int] | None = None
+    quality: float | None = None
+    usual_ml: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class TotalFound:
+    """A sum of labels that the model's card names, as the intracranial volume."""
+
+    name: str
+    voxels: int
+    volume_ml: float
+    usual_ml: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -224,7 +237,8 @@ class SegmentValue:
 
     `statistics` has one entry for each of `labels`, so that Slicer's main thread need not count voxels.
     `probabilities` and `entropy` (float32, 0: certain, 1: all classes alike) are there where `SegmentConfig.outputs`
-    asked for them.
+    asked for them. `totals` are sums of labels that the model's card names. `unlike`: the image, or what was found in
+    it, is not what the model was made for; the warnings say why.
     """
 
     label_map: ArrayRef
@@ -238,6 +252,8 @@ class SegmentValue:
     warnings: tuple[str, ...] = ()
     probabilities: tuple[ProbabilityMap, ...] = ()
     entropy: ArrayRef | None = None
+    totals: tuple[TotalFound, ...] = ()
+    unlike: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,5 +3,6 @@
 from medai.segment.loading import LoadedModel, load_model
 from medai.segment.map_files import MapPlace
 from medai.segment.segmentation import SegmentResult, run
+from medai.segment.volumes import StructureVolume
 
-__all__ = ["LoadedModel", "MapPlace", "SegmentResult", "load_model", "run"]
+__all__ = ["LoadedModel", "MapPlace", "SegmentResult", "StructureVolume", "load_model", "run"]

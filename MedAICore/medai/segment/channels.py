@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.ndimage
 
 from medai.config.model_card import ModelCard
-from medai.errors import GeometryError, InputError
+from medai.errors import InputError
 from medai.image import Array, Image
 from medai.imageio import check_segmentable, finite_or_filled
-
-# Less of the first image covered by another than this is worth a warning.
-_EXPECTED_COVER = 0.95
+from medai.preprocessing.common_grid import on_grid_of
 
 
 def combine_channels(images: Sequence[Image], card: ModelCard) -> tuple[Image, list[str]]:
@@ -30,7 +27,7 @@ def combine_channels(images: Sequence[Image], card: ModelCard) -> tuple[Image, l
         filled, notes = finite_or_filled(image)
         warnings += notes
         if not filled.same_grid(images[0]):
-            filled, notes = _on_grid(filled, images[0])
+            filled, notes = on_grid_of(filled, images[0])
             warnings += notes
         channels += list(filled.array)
     for spec, channel, image in zip(card.inputs, channels, _per_channel(images), strict=True):
@@ -77,40 +74,3 @@ def _check_count(images: Sequence[Image], card: ModelCard) -> None:
 
 def _per_channel(images: Sequence[Image]) -> list[Image]:
     return [image for image in images for _ in range(image.channels)]
-
-
-def _on_grid(image: Image, target: Image) -> tuple[Image, list[str]]:
-    """`image` interpolated linearly on the grid of `target`; voxels outside of it get its minimum."""
-    ijk_of_target = np.linalg.inv(image.ijk_to_ras) @ target.ijk_to_ras
-    cover = _cover(ijk_of_target, image, target)
-    if cover == 0.0:
-        raise GeometryError(
-            f"Image '{image.name}' lies outside of image '{target.name}': they share no place in the patient.",
-            "Give images of one study, or register them first.",
-        )
-    matrix, offset = ijk_of_target[:3, :3][::-1, ::-1], ijk_of_target[:3, 3][::-1]
-    array = np.empty((image.channels, *target.shape), np.float32)
-    for source, result in zip(image.array, array, strict=True):
-        scipy.ndimage.affine_transform(
-            source.astype(np.float32),
-            matrix,
-            offset,
-            output=result,
-            order=1,
-            mode="constant",
-            cval=float(source.min()),
-        )
-    warnings = [f"Image '{image.name}' was interpolated to the grid of image '{target.name}'."]
-    if cover < _EXPECTED_COVER:
-        warnings.append(f"Image '{image.name}' covers only {cover:.0%} of image '{target.name}'.")
-    return Image(array, target.ijk_to_ras, image.name, image.modality), warnings
-
-
-def _cover(ijk_of_target: Array, image: Image, target: Image) -> float:
-    """The part of `target` that lies inside `image`, judged on up to 32 places along each axis."""
-    axes = [np.unique(np.linspace(0, n - 1, min(n, 32)).astype(int)) for n in target.shape]
-    k, j, i = np.meshgrid(*axes, indexing="ij")
-    places = np.stack([i.ravel(), j.ravel(), k.ravel(), np.ones(k.size)])
-    ijk = (ijk_of_target @ places)[:3]
-    size = np.array(image.shape[::-1])[:, None]
-    return float(((ijk >= -0.5) & (ijk <= size - 0.5)).all(axis=0).mean())

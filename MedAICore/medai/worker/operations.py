@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medai.config.requests import (
     Device,
@@ -19,12 +19,13 @@ from medai.config.requests import (
     ProbabilityMap,
     SegmentArgs,
     SegmentValue,
+    TotalFound,
     WarmModel,
     WorkerInfo,
 )
 from medai.errors import InputError
 from medai.image import Image
-from medai.label_statistics import label_extents, label_statistics
+from medai.label_statistics import label_statistics
 from medai.labels import Label, LabelScheme, distinct_color
 from medai.machine import MIB, process_memory_mb, processor_name, system_memory_mb
 from medai.process_identity import ProcessIdentity
@@ -33,6 +34,9 @@ from medai.worker.classify_operations import classify
 from medai.worker.click_operations import ClickSessions
 from medai.worker.package_files import files_signature, locate, network_memory_mb
 from medai.worker.run import Operation, Run
+
+if TYPE_CHECKING:
+    from medai.segment import SegmentResult
 
 
 def device_info(args: NoArgs, run: Run) -> DeviceInfo:
@@ -95,10 +99,12 @@ def segment(args: SegmentArgs, run: Run) -> SegmentValue:
         result.peak_memory_mb,
         result.engine,
         result.precision,
-        _statistics(result.label_map, result.scheme, images[0]),
+        _statistics(result, images[0]),
         tuple(result.warnings),
         tuple(ProbabilityMap(value, run.written(image, map_path(image))) for value, image in result.probabilities),
         None if result.entropy is None else run.written(result.entropy, map_path(result.entropy)),
+        tuple(TotalFound(v.name, v.voxels, v.volume_ml, v.usual_ml) for v in result.volumes if v.value is None),
+        result.unlike,
     )
 
 
@@ -130,16 +136,24 @@ OPERATIONS_SERVED: dict[str, Operation] = {
 }
 
 
-def _statistics(label_map: Image, scheme: LabelScheme, image: Image) -> tuple[LabelFound, ...]:
-    """Size, place and intensity of every label, counted here so that Slicer need not."""
-    extents = label_extents(label_map.channel(0))
+def _statistics(result: SegmentResult, image: Image) -> tuple[LabelFound, ...]:
+    """Size, place, intensity and quality of every label, counted here so that Slicer need not."""
+    volumes = {row.value: row for row in result.volumes}
     found = []
-    for entry in label_statistics(label_map, scheme, image, extents):
-        extent = extents.get(entry.value)
-        box = tuple(end for axis in extent.box for end in (axis.start, axis.stop)) if extent else None
+    for entry in label_statistics(result.label_map, result.scheme, image, result.extents):
+        extent, volume = result.extents.get(entry.value), volumes[entry.value]
+        k, j, i = extent.box if extent else (slice(0, 0),) * 3
         found.append(
             LabelFound(
-                entry.value, entry.name, entry.voxels, entry.volume_ml, entry.mean, entry.standard_deviation, box
+                entry.value,
+                entry.name,
+                entry.voxels,
+                entry.volume_ml,
+                entry.mean,
+                entry.standard_deviation,
+                (k.start, k.stop, j.start, j.stop, i.start, i.stop) if extent else None,
+                volume.quality,
+                volume.usual_ml,
             )
         )
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from integration.cli.phantoms import make_card, phantom
 from integration.cli.test_usage import ENVIRONMENT
 
 from medai.cli.maps import file_names
+from medai.config.label_rules import PlausibilitySpec, QualitySpec, TotalSpec
 from medai.image import Image
 from medai.imageio import read_image, read_label_map, write_image
 from medai.labels import Label, LabelScheme
@@ -51,7 +53,9 @@ def test_every_format_has_the_balls_where_they_are(
 def test_json_says_what_was_done(medai: Any, model_path: Path, image_path: Path, out: Path) -> None:
     output = out / "o.nii.gz"
     run = medai("segment", image_path, "--model", model_path, "--output", output, "--json")
-    assert set(run.data) == {"output", "labels", "seconds", "peak_memory_mb", "engine", "precision", "warnings"}
+    assert set(run.data) == {
+        "output", "labels", "totals", "unlike", "seconds", "peak_memory_mb", "engine", "precision", "warnings",
+    }  # fmt: skip
     assert run.data["output"] == str(output)
     label_map = found_in(output)
     assert set(run.data["labels"]) == {"bright ball", "dim ball"}
@@ -67,6 +71,46 @@ def test_json_says_what_was_done(medai: Any, model_path: Path, image_path: Path,
     assert run.data["warnings"] == []
     assert run.stdout.count("\n") == 1
     assert run.stderr == ""
+
+
+def test_volumes_totals_and_quality_go_to_json_and_csv(
+    medai: Any, fitted_weights: dict[str, Any], image_path: Path, out: Path
+) -> None:
+    model = out.parent / "judged.medai"
+    card = make_card(
+        totals=(TotalSpec("both"),),
+        quality=QualitySpec(low=0.01),
+        plausibility=PlausibilitySpec({"bright ball": (0.01, 900.0), "both": (0.01, 900.0)}),
+    )
+    write_package(model, card, [fitted_weights])
+    table = out / "volumes.csv"
+    output = out / "o.nrrd"
+    run = medai("segment", image_path, "--model", model, "--output", output, "--volumes", table, "--json")
+    assert run.code == 0, run.stderr
+    label_map = found_in(output)
+    voxels = {value: int((label_map.channel(0) == value).sum()) for value in (1, 2)}
+    bright = run.data["labels"]["bright ball"]
+    assert bright["usual_ml"] == [0.01, 900.0]
+    assert bright["unusual"] is False
+    assert 0.3 < bright["quality"] <= 1.0
+    assert run.data["totals"]["both"]["voxels"] == sum(voxels.values())
+    assert run.data["unlike"] is False
+    with table.open(newline="", encoding="utf-8") as stream:
+        rows = {row["structure"]: row for row in csv.DictReader(stream)}
+    assert list(rows) == ["bright ball", "dim ball", "both"]
+    assert [int(rows[name]["voxels"]) for name in ("bright ball", "dim ball")] == [voxels[1], voxels[2]]
+    assert rows["both"]["value"] == rows["dim ball"]["usual_lowest_ml"] == ""
+    assert float(rows["bright ball"]["quality"]) == pytest.approx(bright["quality"], abs=1e-3)
+    person = medai("segment", image_path, "--model", model, "--output", output, "--no-postprocessing")
+    assert "expected Dice" in person.stdout
+    assert "both" in person.stdout
+
+
+def test_a_table_of_volumes_is_csv(medai: Any, model_path: Path, image_path: Path, out: Path) -> None:
+    run = medai("segment", image_path, "--model", model_path, "--output", out / "o.nrrd", "--volumes", out / "v.xlsx")
+    assert run.code == 1
+    assert "v.xlsx" in run.stderr
+    assert not list(out.iterdir())
 
 
 def test_a_person_gets_a_table(medai: Any, model_path: Path, image_path: Path, out: Path) -> None:
