@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from medai.case_report import Finding
+from medai.case_report import Finding, Severity
 from medai.image import Array
 
 TINY_VOXELS = 10
@@ -80,10 +80,10 @@ def summarize_channel(name: str, modality: str, array: Array, cover: float = 1.0
     return ChannelSummary(name, modality, (p5, p50, p95), float(flat.min()), float(flat.max()), non_finite, cover)
 
 
-def check_case(case: CaseSummary) -> Iterator[Finding]:
-    """What is wrong with one case by itself."""
+def check_case(case: CaseSummary, empty: Severity = "error") -> Iterator[Finding]:
+    """What is wrong with one case by itself; `empty` is how bad it is if not a single voxel is labelled."""
     yield from _check_channels(case)
-    yield from _check_labels(case)
+    yield from _check_labels(case, empty)
     for name, inside in case.inside.items():
         if inside < _INSIDE_WARNING:
             yield Finding(
@@ -132,11 +132,11 @@ def _check_channels(case: CaseSummary) -> Iterator[Finding]:
             yield Finding(case.name, "warning", "geometry", message, "Check that the volumes lie in their places.")
 
 
-def _check_labels(case: CaseSummary) -> Iterator[Finding]:
+def _check_labels(case: CaseSummary, empty: Severity) -> Iterator[Finding]:
     if not any(case.label_voxels.values()):
         yield Finding(
             case.name,
-            "error",
+            empty,
             "empty-segmentation",
             "No label has a voxel in the volume.",
             "Draw the structures, choose the segmentation of this volume, or leave the case out.",

@@ -1,6 +1,7 @@
 """The prepared cache: what training reads, and all that it needs (`medai prepare` writes it).
 
     CACHE/dataset.json                  CacheCard: labels, inputs, spacing, fingerprint, cases with patients
+    CACHE/splits.json                   which cases each fold trains on (medai.dataset.split)
     CACHE/cases/<case>.image.npy        float16 or float32 (c, k, j, i), preprocessed
     CACHE/cases/<case>.labels.npy       uint8 or int16 (k, j, i); value n is the n-th label of the scheme, 0 background
     CACHE/cases/<case>.foreground.npz   label index as text -> voxel coordinates (n, 3) int32, a random sample
@@ -56,7 +57,8 @@ class ExcludedCase:
 class CacheCard:
     """dataset.json. `labels` are the foreground labels in the order of the cache's label indices 1, 2, ...
 
-    `inputs`, `spacing_mm` (k, j, i), `crop` and `planar` are the preprocessing that the voxels went through.
+    `inputs`, `spacing_mm` (k, j, i), `crop` and `planar` are the preprocessing that the voxels went through. `warnings`
+    are what the check of the data set found for a person to look at.
     """
 
     name: str
@@ -68,6 +70,7 @@ class CacheCard:
     fingerprint: Fingerprint
     cases: tuple[CachedCase, ...]
     excluded: tuple[ExcludedCase, ...] = ()
+    warnings: tuple[str, ...] = ()
     licence: str = ""
     citation: str = ""
     format: Literal[1] = 1

@@ -2,8 +2,12 @@
 
 * a folder with ``images/`` and ``labels/``: files of equal names; several channels as ``NAME_0000.nii.gz``, ``_0001``
 * nnU-Net and Medical Segmentation Decathlon: ``imagesTr/``, ``labelsTr/`` and ``dataset.json``
-* a list: JSON (``{"cases": [{"image" or "images", "label", "patient"?, "name"?}], "labels"?, ...}`` or the bare list)
-  or CSV with columns ``image`` (or ``image_0``, ``image_1`` ...), ``label`` and, if wanted, ``patient`` and ``name``
+* a list: JSON (``{"cases": [{"image" or "images", "label", "patient"?, "name"?, "unknown"?}], "labels"?, ...}`` or the
+  bare list) or CSV with columns ``image`` (or ``image_0``, ``image_1`` ...), ``label`` and, if wanted, ``patient`` and
+  ``name``
+
+In dataset.json MedAI knows beside nnU-Net's keys: ``patients`` (case -> patient), ``unknown`` (case -> names of labels
+that nobody looked for there), ``label_details`` (labels with colours and codes), ``modalities`` and ``excluded``.
 
 Nothing is read but names and the lists: whether image and label fit is checked in `medai.dataset.checks`.
 """
@@ -17,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medai.config import read_json
+from medai.config import from_json, read_json
+from medai.config.model_card import LabelSpec
 from medai.dataset.cache import ExcludedCase
 from medai.errors import DatasetError
 
@@ -28,12 +33,16 @@ _MODALITIES = {"MRI": "MR", "MR": "MR", "CT": "CT", "PET": "PT", "PT": "PT", "US
 
 @dataclass(frozen=True)
 class Case:
-    """One labelled case: an image file per channel, in the order of the channels, and the label map."""
+    """One labelled case: an image file per channel, in the order of the channels, and the label map.
+
+    `unknown` names the labels that nobody looked for in this case.
+    """
 
     name: str
     patient: str
     images: tuple[Path, ...]
     labels: Path
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,10 @@ class Channel:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a data set's files and description say; `labels` (value -> name) is empty where nothing names them."""
+    """What a data set's files and description say; `labels` (value -> name) is empty where nothing names them.
+
+    `details` are the labels with colours and codes, where the description has them.
+    """
 
     name: str
     cases: tuple[Case, ...]
@@ -55,6 +67,7 @@ class Listing:
     excluded: tuple[ExcludedCase, ...]
     licence: str = ""
     citation: str = ""
+    details: tuple[LabelSpec, ...] = ()
 
 
 def list_dataset(path: Path) -> Listing:
@@ -87,32 +100,37 @@ def _from_folder(path: Path) -> Listing:
     else:
         raise DatasetError(
             f"'{path}' has neither images/ and labels/ nor imagesTr/ and labelsTr/.",
-            "Arrange the files so, or give a JSON or CSV list of them.",
+            "Arrange the files so, or give a JSON or CSV list of them. Scenes (.mrb, .mrml) and DICOM with DICOM SEG: "
+            "make a cache of them with `medai prepare`.",
         )
     description: Any = read_json(path / "dataset.json") if (path / "dataset.json").is_file() else {}
     if not isinstance(description, dict):
         raise DatasetError(f"'{path / 'dataset.json'}' is not an object.", "Correct it, or remove it.")
     label_files = _by_name(path / labels)
     channels_of = _channels_by_case(_by_name(path / images), label_files)
-    patients = description.get("patients", {})
-    cases, excluded = [], []
+    patients, unknown = description.get("patients", {}), description.get("unknown", {})
+    named = _labels(description, path)
+    cases = []
+    excluded = [ExcludedCase(str(n), str(why)) for n, why in dict(description.get("excluded") or {}).items()]
     for name in sorted({*channels_of, *label_files}):
         if name not in label_files:
             excluded.append(ExcludedCase(name, f"there is no label map of this name in {labels}/."))
         elif name not in channels_of:
             excluded.append(ExcludedCase(name, f"there is no image of this name in {images}/."))
         else:
-            cases.append(Case(name, str(patients.get(name, name)), channels_of[name], label_files[name]))
+            missing = _unknown(unknown.get(name, ()), named, f"case '{name}' of '{path / 'dataset.json'}'")
+            cases.append(Case(name, str(patients.get(name, name)), channels_of[name], label_files[name], missing))
     channels = _channels(description) or _unnamed_channels(cases)
     cases, wrong = _with_all_channels(cases, len(channels))
     return Listing(
         str(description.get("name", "")) or path.name,
         tuple(cases),
         channels,
-        _labels(description, path),
+        named,
         (*excluded, *wrong),
         str(description.get("licence") or description.get("license") or ""),
         str(description.get("reference") or description.get("citation") or ""),
+        _details(description, named, path / "dataset.json"),
     )
 
 
@@ -140,7 +158,11 @@ def _channels(description: Mapping[str, Any]) -> tuple[Channel, ...]:
     """Channels of dataset.json: ``channel_names`` of nnU-Net version 2, ``modality`` of version 1 and MSD."""
     named = description.get("channel_names") or description.get("modality") or description.get("channels") or {}
     names = list(named) if isinstance(named, list) else [named[key] for key in sorted(named, key=int)]
-    return tuple(Channel(str(name), _MODALITIES.get(str(name).upper(), "")) for name in names)
+    modalities = [str(kind) for kind in description.get("modalities") or [""] * len(names)]
+    return tuple(
+        Channel(str(name), kind or _MODALITIES.get(str(name).upper(), ""))
+        for name, kind in zip(names, modalities, strict=False)
+    )
 
 
 def _unnamed_channels(cases: Sequence[Case]) -> tuple[Channel, ...]:
@@ -174,6 +196,28 @@ def _labels(description: Mapping[str, Any], where: Path) -> dict[int, str]:
     return dict(sorted(names.items()))
 
 
+def _unknown(names: Any, labels: Mapping[int, str], where: str) -> tuple[str, ...]:
+    """The names of labels that a case does not know, checked against those of the data set."""
+    listed = [names] if isinstance(names, str) else [str(name) for name in names or ()]
+    strange = [name for name in listed if name not in labels.values()]
+    if strange:
+        raise DatasetError(
+            f"The {where} does not know the label '{strange[0]}', which the data set does not have.",
+            f"The labels are: {', '.join(labels.values()) or 'not named'}.",
+        )
+    return tuple(listed)
+
+
+def _details(description: Mapping[str, Any], labels: Mapping[int, str], where: Path) -> tuple[LabelSpec, ...]:
+    """The labels with colours and codes (``label_details``); DatasetError where they contradict ``labels``."""
+    details = tuple(
+        from_json(LabelSpec, row, f"{where}: label_details:") for row in description.get("label_details", ())
+    )
+    if details and {spec.value: spec.name for spec in details} != dict(labels):
+        raise DatasetError(f"'{where}' has other labels in label_details than in labels.", "Correct or remove them.")
+    return details
+
+
 def _from_list(path: Path) -> Listing:
     if path.suffix.lower() == ".csv":
         description: Any = {}
@@ -188,8 +232,9 @@ def _from_list(path: Path) -> Listing:
         raise DatasetError(f"'{path}' has no list of cases.", 'Give {"cases": [{"image": ..., "label": ...}, ...]}.')
     cases: list[Case] = []
     excluded: list[ExcludedCase] = []
+    named = _labels(description, path)
     for number, row in enumerate(rows):
-        case = _case_of_row(row, number, path.parent)
+        case = _case_of_row(row, number, path.parent, named)
         if isinstance(case, ExcludedCase):
             excluded.append(case)
         elif case.name in {other.name for other in cases}:
@@ -200,7 +245,8 @@ def _from_list(path: Path) -> Listing:
     cases, wrong = _with_all_channels(cases, len(channels))
     name = str(description.get("name", "")) or path.stem
     licence, citation = str(description.get("licence", "")), str(description.get("citation", ""))
-    return Listing(name, tuple(cases), channels, _labels(description, path), (*excluded, *wrong), licence, citation)
+    details = _details(description, named, path)
+    return Listing(name, tuple(cases), channels, named, (*excluded, *wrong), licence, citation, details)
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:
@@ -208,7 +254,7 @@ def _read_csv(path: Path) -> list[dict[str, str]]:
         return [{k.strip(): (v or "").strip() for k, v in row.items() if k} for row in csv.DictReader(stream)]
 
 
-def _case_of_row(row: Mapping[str, Any], number: int, root: Path) -> Case | ExcludedCase:
+def _case_of_row(row: Mapping[str, Any], number: int, root: Path, named: Mapping[int, str]) -> Case | ExcludedCase:
     columns = sorted((key for key in row if re.fullmatch(r"image_\d+", key)), key=lambda key: int(key[6:]))
     images = row.get("images") or ([row["image"]] if row.get("image") else [row[key] for key in columns if row[key]])
     label = row.get("label") or row.get("labels")
@@ -221,7 +267,8 @@ def _case_of_row(row: Mapping[str, Any], number: int, root: Path) -> Case | Excl
             return ExcludedCase(name, f"there is no file '{file}'.")
     if not re.fullmatch(r"[\w.\- ]+", name):
         return ExcludedCase(name, "its name has characters that a file name cannot have.")
-    return Case(name, str(row.get("patient") or name), tuple(files[:-1]), files[-1])
+    unknown = _unknown(row.get("unknown"), named, f"case '{name}'")
+    return Case(name, str(row.get("patient") or name), tuple(files[:-1]), files[-1], unknown)
 
 
 def _stem(file: str) -> str:

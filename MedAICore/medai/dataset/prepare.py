@@ -11,6 +11,8 @@ from typing import Literal
 
 import numpy as np
 
+from medai.case_checks import CaseSummary
+from medai.case_report import report_of
 from medai.config.model_card import InputSpec, LabelSpec, Normalization
 from medai.config.training import PreprocessingChoices
 from medai.dataset.cache import Cache, CacheCard, CachedCase, ExcludedCase, is_cache, write_card, write_case
@@ -25,6 +27,17 @@ from medai.dataset.fingerprint import (
 )
 from medai.dataset.layouts import Case, Listing, explain, list_dataset
 from medai.dataset.plan import target_spacing
+from medai.dataset.report import dataset_findings, splits_folder, summarize
+from medai.dataset.split import (
+    SPLITS_NAME,
+    USUAL_FOLDS,
+    Split,
+    StoredSplits,
+    draw_splits,
+    read_splits,
+    require_sound,
+    write_splits,
+)
 from medai.errors import DatasetError, OutputError
 from medai.image import Array
 from medai.labels import distinct_color
@@ -44,21 +57,45 @@ def prepare(
     labels: Sequence[LabelSpec] = (),
     inputs: Sequence[InputSpec] = (),
     choices: PreprocessingChoices = _AS_THE_DATA,
+    folds: int = USUAL_FOLDS,
+    split_seed: int = 0,
 ) -> Cache:
     """Write the cache of the data set `dataset` to the new folder `output`.
 
     Cases that cannot be used are left out and listed with the reason in the cache's card. `labels` and `inputs`
     describe the label values and the channels where the data set does not, or better than it does; `choices` replace
-    parts of the preprocessing. Raises DatasetError where no case is left, OutputError where the folder cannot be
-    written.
+    parts of the preprocessing. The data set's own splits.json is kept with the cache; where it has none, `folds` folds
+    are drawn by patient with `split_seed`. Raises DatasetError where no case is left or the data set's own splits have
+    a patient on both sides, OutputError where the folder cannot be written.
     """
     listing = list_dataset(dataset)
+    given = read_splits(splits_folder(dataset))
+    if given is not None:  # before the long work; checked again below, as cases may be left out
+        listed = {case.name: case.patient for case in listing.cases} | {case.name: "" for case in listing.excluded}
+        require_sound(given, listed, splits_folder(dataset))
     _start_folder(output)
     card, read = _survey(dataset, listing, labels, inputs, choices, Stage(progress, "checking", 0.0, 0.4), cancelled)
     cases = tuple(_preprocess(listing, read, card, output, Stage(progress, "preprocessing", 0.4, 1.0), cancelled))
     card = replace(card, cases=cases)
+    splits = _usable_splits(given, cases, splits_folder(dataset)) or draw_splits(cases, folds, split_seed)
+    if splits is not None:
+        write_splits(output, splits)
     write_card(output, card)
     return Cache(output, card)
+
+
+def _usable_splits(given: StoredSplits | None, cases: Sequence[CachedCase], where: Path) -> StoredSplits | None:
+    """The data set's own folds without the cases that were left out."""
+    if given is None:
+        return None
+    kept = {case.name: case.patient for case in cases}
+    folds = tuple(
+        Split(tuple(n for n in split.training if n in kept), tuple(n for n in split.validation if n in kept))
+        for split in given.folds
+    )
+    splits = replace(given, folds=folds)
+    require_sound(splits, kept, where)
+    return splits
 
 
 def survey(
@@ -86,13 +123,13 @@ def _survey(
     cancelled: CancelCheck,
 ) -> tuple[CacheCard, list[_Usable]]:
     values = tuple(spec.value for spec in labels) or tuple(listing.labels)
-    facts, read, excluded = _measure(listing, values, stage, cancelled)
+    facts, read, excluded, warnings = _measure(listing, values, stage, cancelled)
     if not read:
         raise DatasetError(
             f"No case of the data set '{dataset}' can be used.{explain(excluded)}", "Repair or replace the files."
         )
     found = tuple(sorted({value for case in read for value in case.values}))
-    specs = tuple(labels) or _label_specs(values or found, listing)
+    specs = tuple(labels) or listing.details or _label_specs(values or found, listing)
     if not specs:
         raise DatasetError(f"No label map of '{dataset}' has a labelled voxel.", "Check the label maps.")
     order = tuple(spec.value for spec in specs)
@@ -108,6 +145,7 @@ def _survey(
         fingerprint=whole,
         cases=(),
         excluded=tuple(excluded),
+        warnings=tuple(warnings),
         licence=listing.licence,
         citation=listing.citation,
     )
@@ -124,7 +162,12 @@ class _Usable:
 
 def _start_folder(output: Path) -> None:
     """Make the folder; an unfinished cache of an earlier try is replaced, anything else is not touched."""
-    unfinished = output.is_dir() and {p.name for p in output.iterdir()} <= {"cases", ".dataset.json.part"}
+    unfinished = output.is_dir() and {p.name for p in output.iterdir()} <= {
+        "cases",
+        ".dataset.json.part",
+        SPLITS_NAME,
+        f".{SPLITS_NAME}.part",
+    }
     if output.exists() and not unfinished:
         what = "a finished cache" if is_cache(output) else "something else"
         raise OutputError(f"'{output}' is there already, and is {what}.", "Give the name of a new folder.")
@@ -138,24 +181,37 @@ def _start_folder(output: Path) -> None:
 
 def _measure(
     listing: Listing, values: Sequence[int], stage: Stage, cancelled: CancelCheck
-) -> tuple[list[CaseFacts], list[_Usable], list[ExcludedCase]]:
-    """Facts about every usable case, by the label values that occur anywhere, and the cases that are left out."""
+) -> tuple[list[CaseFacts], list[_Usable], list[ExcludedCase], list[str]]:
+    """Facts about every usable case, by the label values that occur anywhere, the cases that are left out, warnings."""
     measured: list[tuple[_Usable, CaseFacts]] = []
     excluded = list(listing.excluded)
+    summaries: list[CaseSummary] = []
     for number, case in enumerate(listing.cases):
         check_cancelled(cancelled)
         try:
             read = read_case(case, len(listing.channels), values)
         except DatasetError as error:
             excluded.append(ExcludedCase(case.name, str(error)))
-            _log.warning("Case '%s' is left out: %s", case.name, error)
         else:
             present = tuple(int(v) for v in np.unique(read.labels.array) if v != 0)
             measured.append((_Usable(case, present), _facts(read, present)))
+            summaries.append(summarize(case, read, listing))
         stage((number + 1) / len(listing.cases))
+    report = report_of(dataset_findings(summaries, excluded))
+    left_out = {case.name for case in excluded}
+    for finding in report.errors:
+        if finding.case and finding.case not in left_out:
+            left_out.add(finding.case)
+            excluded.append(ExcludedCase(finding.case, f"{finding.message} {finding.remedy}".strip()))
+    for lost in excluded:
+        _log.warning("Case '%s' is left out: %s", lost.name, lost.reason)
+    # What concerns the whole set (one case only) does not stop the preparation: more may be added; a training refuses.
+    told = [finding for finding in report.findings if finding.severity != "note" and finding.case not in left_out]
+    warnings = [f"{f.case}: {f.message} {f.remedy}" if f.case else f"{f.message} {f.remedy}" for f in told]
+    measured = [(usable, fact) for usable, fact in measured if usable.case.name not in left_out]
     found = tuple(sorted({value for usable, _ in measured for value in usable.values}))
     facts = [_in_order(fact, usable.values, found) for usable, fact in measured]
-    return facts, [usable for usable, _ in measured], excluded
+    return facts, [usable for usable, _ in measured], excluded, warnings
 
 
 def _facts(read: ReadCase, values: Sequence[int]) -> CaseFacts:
@@ -222,7 +278,15 @@ def _preprocess(
                 f"The cache '{output}' cannot be written: {error}.", "Free space on that disk."
             ) from error
         stage((number + 1) / len(usable))
-        yield replace(cached, patient=item.case.patient)
+        named = [spec.name for spec in card.labels]
+        unknown = tuple(named.index(name) + 1 for name in _unknown_names(item.case, listing, card) if name in named)
+        yield replace(cached, patient=item.case.patient, unknown_labels=unknown)
+
+
+def _unknown_names(case: Case, listing: Listing, card: CacheCard) -> list[str]:
+    """The unknown labels of a case by their names in the card, which a description may have given other names."""
+    value_of = {name: value for value, name in listing.labels.items()}
+    return [spec.name for name in case.unknown for spec in card.labels if spec.value == value_of.get(name)]
 
 
 def _as_indices(labels: Array, values: Sequence[int]) -> Array:

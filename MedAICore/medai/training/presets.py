@@ -15,7 +15,7 @@ from medai.config.model_card import InputSpec
 from medai.config.training import Plan, TrainConfig
 from medai.dataset.cache import Cache
 from medai.dataset.plan import CPU_BUDGET, GPU_BUDGET, Budget, NetworkStyle, make_plan
-from medai.dataset.split import split_by_patient
+from medai.dataset.split import split_for
 from medai.training.precision import Compute
 from medai.training.settings import TrainingSettings
 
@@ -127,7 +127,7 @@ def preset_steps(preset: str, device: torch.device) -> int:
 
 def settings_for(cache: Cache, plan: Plan, config: TrainConfig, fold: int, compute: Compute) -> TrainingSettings:
     """The settings of one fold's run."""
-    split = split_by_patient(cache.card.cases, config.folds, fold, config.validation_fraction, config.seed)
+    split = split_for(cache, config.folds, fold, config.validation_fraction, config.seed)
     optimizer = config.optimizer or "adamw"
     return TrainingSettings(
         network=plan.network,

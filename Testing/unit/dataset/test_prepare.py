@@ -86,7 +86,7 @@ def test_label_values_become_indices(tmp_path: Path) -> None:
 
 def test_other_orientations_are_turned_to_ras(tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "balls", 1)
-    image, labels = ball(0)
+    image, labels = ball(5)
     turned = np.array([[0, 0, -1.1, 19], [1.2, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 0, 1.0]])  # i: A, j: S, k: L
     write_image(data / "images" / "turned.nii.gz", Image(image[None], turned))
     write_image(data / "labels" / "turned.nii.gz", Image(labels[None], turned))
