@@ -29,6 +29,7 @@ from medai.preprocessing.framing import Framing
 from medai.progress import CancelCheck, Progress, ProgressCallback
 from medai.training import Compute, Outcome, RunFolder, choose_compute
 from medai.training.classification import ClassificationSettings, ClassificationTrainer, LabelledInputs
+from medai.training.run_record import RunRecord
 
 if TYPE_CHECKING:
     import torch
@@ -70,8 +71,9 @@ def run(
     root: Path,
     progress: ProgressCallback,
     cancelled: CancelCheck,
+    record: RunRecord,
 ) -> ClassifierResult:
-    """Train as `config` says and write the model package; `root` is the run folder.
+    """Train as `config` says and write the model package; `root` is the run folder, `record` its record.
 
     Raises DatasetError (nothing to learn), ConfigError (options that do not fit, another run in the folder),
     OutputError. A cancel leaves a checkpoint, from which the same call with `resume` goes on exactly.
@@ -83,17 +85,29 @@ def run(
     compute = choose_compute(config.device)
     framing = planning.framing_for(found, recipe, description)
     planning.network_for(framing, recipe, len(found.classes))  # what cannot be built is said before the files are read
-    framed = frame_dataset(found, framing, root / "framed", progress=_part(progress, 0.0, 0.05), cancelled=cancelled)
+    record.stage("preparing")
+    framed = frame_dataset(
+        found,
+        framing,
+        root / "framed",
+        progress=record.told(_part(progress, 0.0, 0.05), "preparing"),
+        cancelled=cancelled,
+    )
     folds, held_out = split_rows(framed, config)
     data = _Data(framing, framed, folds, held_out)
     outcomes: list[Outcome] = []
     settings = None
     for fold in range(config.folds):
         part = _part(progress, 0.05 + 0.9 * fold / config.folds, 0.05 + 0.9 * (fold + 1) / config.folds)
-        outcome, settings = _train_fold(config, recipe, data, fold, compute, root, part, cancelled)
+        record.stage("training", fold=fold)
+        outcome, settings = _train_fold(config, recipe, data, fold, compute, root, record, part, cancelled)
         outcomes.append(outcome)
         if not outcome.finished:
             return _result(None, root, outcomes, {}, framed)
+        if outcome.stopped_early:
+            data = replace(data, folds=data.folds[: fold + 1])
+            break
+    record.stage("evaluating")
     assert settings is not None
     networks = [_network(settings.network, outcome, compute) for outcome in outcomes]
     calibrating = _held_out_logits(networks, data, compute, cancelled)
@@ -101,6 +115,7 @@ def run(
     calibration, metrics = _calibrate(calibrating, every, found, recipe, config.seed)
     distance = _fit_anomaly(networks[0], data, compute)
     file = distance.to_bytes()
+    record.stage("packaging")
     result = _result(Path(config.output), root, outcomes, metrics, framed)
     card = replace(
         _card(config, description, recipe, found, framing, settings, result),
@@ -169,6 +184,7 @@ def _train_fold(
     fold: int,
     compute: Compute,
     root: Path,
+    record: RunRecord,
     progress: ProgressCallback,
     cancelled: CancelCheck,
 ) -> tuple[Outcome, ClassificationSettings]:
@@ -180,6 +196,7 @@ def _train_fold(
             _check_same_run(folder, settings, config.resume)
         folder.write_settings(settings)
         trainer = ClassificationTrainer(settings, compute, folder)
+        trainer.stop_asked = record.stop_asked
         if config.resume and folder.checkpoint.is_file():
             trainer.restore()
         else:

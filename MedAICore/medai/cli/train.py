@@ -50,8 +50,8 @@ def prepare(
 
 
 def train(
-    task: Annotated[TaskChoice, typer.Option("--task", help="What the model is to do.")],
-    output: Annotated[Path, typer.Option("--output", help="The model package to write, *.medai.")],
+    task: Annotated[TaskChoice | None, typer.Option("--task", help="What the model is to do.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="The model package to write, *.medai.")] = None,
     dataset: Annotated[
         Path | None,
         typer.Argument(
@@ -64,6 +64,12 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted run of this output stopped.")
     ] = False,
+    run_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--run-folder", metavar="FOLDER", help="Where the run keeps its state; with --resume alone it goes on."
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     max_minutes: Annotated[
         float | None, typer.Option("--max-minutes", min=0.0, help="Stop in time to be done after so many minutes.")
@@ -159,6 +165,11 @@ def train(
 ) -> int:
     """Train a model on labelled images and write it as a model package."""
     options = locals()
+    if resume and run_folder is not None and output is None:
+        return execute(lambda session: _resume(options, session), json_output, debug)
+    for name in ("task", "output"):
+        if options[name] is None:
+            raise typer.BadParameter("it is missing.", param_hint=f"--{name}")
     if is_synthetic(options):
         return execute(lambda session: train_synthetic(options, session), json_output, debug)
     fields = fields_of(options)  # options are named as the fields of TrainConfig
@@ -183,8 +194,15 @@ def _same_options(without: Sequence[str]) -> inspect.Signature:
 _PLANNED = Annotated[Path, typer.Argument(metavar="DATASET_OR_CACHE", help="A data set, or what `medai prepare` made.")]
 
 
-plan.__signature__ = _same_options(("task", "output", "resume", *SYNTHETIC_ONLY))  # type: ignore[attr-defined]
+plan.__signature__ = _same_options(("task", "output", "resume", "run_folder", *SYNTHETIC_ONLY))  # type: ignore[attr-defined]
 plan.__annotations__ = {name: p.annotation for name, p in plan.__signature__.parameters.items()}  # type: ignore[attr-defined]
+
+
+def _resume(options: dict[str, Any], session: Session) -> Outcome:
+    from medai.cli.run_folders import stored_config
+
+    config = stored_config(options)
+    return (_train_classifier if config.task == "classification" else _train)(config, session)
 
 
 def _prepare(dataset: Path, output: Path, session: Session) -> Outcome:

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from medai.classify.training import ClassifierResult
     from medai.inference.anomaly import FeatureDistance
     from medai.training import Compute, Outcome, TrainingSettings
+    from medai.training.run_record import RunRecord
 
 _log = logging.getLogger(__name__)
 _FEWEST_FOR_ANOMALY = 8  # training cases; with fewer any new case would look unusual
+_ENOUGH_OF_A_FOLD = 0.5  # of its steps: a fold that was stopped earlier would weaken an ensemble of others
 _UNKNOWN_LICENCE = "LicenseRef-unspecified"
 
 
@@ -51,32 +53,60 @@ def run(
 ) -> TrainResult:
     """Train as `config` says and write the model package.
 
-    Stops at a cancel or at SIGTERM with a checkpoint, from which the same call with `resume` goes on exactly. Raises
-    DatasetError (nothing to train on), ConfigError (options that do not fit, or another run in the folder) and
-    OutputError.
+    Stops at a cancel, at SIGTERM or where the run folder's control.json asks for a pause, with a checkpoint, from which
+    the same call with `resume` goes on exactly; asked to stop early, it packages what there is. Raises DatasetError
+    (nothing to train on), ConfigError (options that do not fit, or another run in the folder) and OutputError.
     """
+    from medai.training.run_record import recorded
+
+    if config.task != "segmentation":
+        raise ConfigError(f"The task '{config.task}' is not trained here.", "Use run_classification.")
+    root = run_folder_of(config)
+    with recorded(config, root) as record, stopped_by_sigterm(record.interrupted(cancelled)) as stopped:
+        result = _run(config, root, record, progress, stopped)
+        if result.finished:
+            record.done(
+                output=str(Path(config.output).absolute()),
+                metrics=result.metrics,
+                mean_dice=result.mean_dice,
+                steps=result.steps,
+                minutes=result.minutes,
+            )
+    return result
+
+
+def _run(
+    config: TrainConfig, root: Path, record: RunRecord, progress: ProgressCallback, stopped: CancelCheck
+) -> TrainResult:
     from medai.inference.anomaly import FILE_NAME, anomaly_spec
     from medai.models import UNWRITTEN_WEIGHTS, write_package
     from medai.training import choose_compute
     from medai.training.presets import plan_for
 
-    if config.task != "segmentation":
-        raise ConfigError(f"The task '{config.task}' is not trained here.", "Use run_classification.")
     description = description_of(config)
-    root = run_folder_of(config)
     compute = choose_compute(config.device)
-    with stopped_by_sigterm(cancelled) as stopped:
-        cache = _cache(config, description, root, _part(progress, 0.0, 0.02), stopped)
-        plan = plan_for(cache, config, compute.device)
-        outcomes, scores, all_settings = [], [], []
-        for fold in range(config.fold, config.folds):
-            part = _part(progress, 0.02 + 0.98 * fold / config.folds, 0.02 + 0.98 * (fold + 1) / config.folds)
-            outcome, settings = _train_fold(cache, plan, config, fold, compute, root, part, stopped)
-            outcomes.append(outcome)
-            all_settings.append(settings)
-            if not outcome.finished:
-                return _result(None, root, cache, outcomes, {})
-            scores.append(_score(cache, settings, outcome, compute))
+    record.stage("preparing")
+    cache = _cache(config, description, root, record.told(_part(progress, 0.0, 0.02), "preparing"), stopped)
+    plan = plan_for(cache, config, compute.device)
+    outcomes: list[Outcome] = []
+    all_settings: list[TrainingSettings] = []
+    scores: list[dict[str, dict[str, float]]] = []
+    for fold in range(config.fold, config.folds):
+        part = _part(progress, 0.02 + 0.98 * fold / config.folds, 0.02 + 0.98 * (fold + 1) / config.folds)
+        record.stage("training", fold=fold)
+        outcome, settings = _train_fold(cache, plan, config, fold, compute, root, record, part, stopped)
+        if outcome.stopped_early and outcomes and outcome.steps < _ENOUGH_OF_A_FOLD * settings.steps:
+            _log.warning("Fold %d was hardly begun and is left out.", fold)
+            break
+        outcomes.append(outcome)
+        all_settings.append(settings)
+        if not outcome.finished:
+            return _result(None, root, cache, outcomes, {})
+        record.stage("evaluating", fold=fold)
+        scores.append(_score(cache, settings, outcome, compute))
+        if outcome.stopped_early:
+            break
+    record.stage("packaging")
     metrics = _mean_over_folds(scores)
     result = _result(Path(config.output), root, cache, outcomes, metrics)
     card = _card(config, description, cache, plan, result, UNWRITTEN_WEIGHTS)
@@ -95,9 +125,19 @@ def run_classification(
 ) -> ClassifierResult:
     """Train a classifier as `config` says and write the model package; stops and goes on as `run` does."""
     from medai.classify import training
+    from medai.training.run_record import recorded
 
-    with stopped_by_sigterm(cancelled) as stopped:
-        return training.run(config, description_of(config), run_folder_of(config), progress, stopped)
+    root = run_folder_of(config)
+    with recorded(config, root) as record, stopped_by_sigterm(record.interrupted(cancelled)) as stopped:
+        result = training.run(config, description_of(config), root, progress, stopped, record)
+        if result.finished:
+            record.done(
+                output=str(Path(config.output).absolute()),
+                metrics=result.metrics,
+                steps=result.steps,
+                minutes=result.minutes,
+            )
+    return result
 
 
 def run_folder_of(config: TrainConfig) -> Path:
@@ -198,6 +238,7 @@ def _train_fold(
     fold: int,
     compute: Compute,
     root: Path,
+    record: RunRecord,
     progress: ProgressCallback,
     cancelled: CancelCheck,
 ) -> tuple[Outcome, TrainingSettings]:
@@ -212,6 +253,7 @@ def _train_fold(
         folder.write_settings(settings)
         by_name = {case.name: case for case in cache.card.cases}
         trainer = Trainer(settings, compute, folder)
+        trainer.stop_asked = record.stop_asked
         if config.resume and folder.checkpoint.is_file():
             trainer.restore()
         else:
