@@ -10,7 +10,6 @@ from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from medai.config.classify import ClassifyConfig
 from medai.config.model_card import ModelCard
@@ -20,7 +19,7 @@ from medai.mrml.layers import segment_ids
 from medai.mrml.probability_maps import MAP_ATTRIBUTE
 from MedAIClassifyLib.parameters import MedAIClassifyParameterNode, Scope
 from MedAIClassifyLib.run import ClassificationRequest, ClassificationRun
-from MedAICoreLib.runs import RunQueue
+from MedAICoreLib.run_logic import RunLogic
 
 MASK_MODALITY = "SEG"
 
@@ -33,7 +32,7 @@ class Requests:
     leftOut: tuple[str, ...] = ()
 
 
-class MedAIClassifyLogic(ScriptedLoadableModuleLogic, RunQueue):
+class MedAIClassifyLogic(RunLogic):
     """A queue of runs that `advance` moves on, a slice of work per call.
 
     `worker`: `MedAICoreLib.worker.WorkerHandle` (default: the one that all modules share). A script may use it so::
@@ -47,17 +46,7 @@ class MedAIClassifyLogic(ScriptedLoadableModuleLogic, RunQueue):
         print(run.state, run.result or run.error)
     """
 
-    def __init__(self, worker: Any = None) -> None:
-        ScriptedLoadableModuleLogic.__init__(self)
-        if worker is None:
-            from MedAICoreLib.worker import sharedWorker
-
-            worker = sharedWorker()
-        RunQueue.__init__(self, worker)
-
-    def getParameterNode(self) -> MedAIClassifyParameterNode:
-        """The scene's parameter node of this module."""
-        return MedAIClassifyParameterNode(super().getParameterNode())
+    parameterNodeClass = MedAIClassifyParameterNode
 
     def enqueue(self, request: ClassificationRequest) -> ClassificationRun:
         """Put a run at the end of the queue."""

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import slicer
 import vtk
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
 from medai.config.model_card import load_card
 from medai.image import Image
@@ -21,32 +16,16 @@ from MedAIClassifyLib import standin_worker
 from MedAIClassifyLib.logic import MedAIClassifyLogic
 from MedAIClassifyLib.parameters import Explanation, Scope
 from MedAICoreLib.runs import RunState
-from MedAICoreLib.worker import WorkerHandle
-
-SPACING_IJK = (0.8, 1.1, 2.5)
-SHAPE_KJI = (14, 31, 37)
+from MedAICoreLib.selftest_case import SHAPE_KJI, RunLogicTest, obliqueMatrix
 
 
-class MedAIClassifyTest(ScriptedLoadableModuleTest):
+class MedAIClassifyTest(RunLogicTest):
     """Runs the module's logic on volumes, regions and segments, with a worker that compares means."""
 
     def setUp(self):
         """An empty scene, a model that needs no network, a logic of its own."""
-        slicer.mrmlScene.Clear(0)
-        self.folder = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.begin(standin_worker.MeanWorker(), MedAIClassifyLogic)
         self.model = standin_worker.writeModel(self.folder)
-        self.standin = standin_worker.StandinWorker()
-        self.worker = WorkerHandle(self.standin.makeTransport)
-        self.addCleanup(self.worker.close)
-        self.logic = MedAIClassifyLogic(worker=self.worker)
-
-    def runTest(self):
-        """All tests, one after the other, each in a scene of its own."""
-        for name in sorted(name for name in dir(self) if name.startswith("test_")):
-            self.setUp()
-            getattr(self, name)()
-            self.doCleanups()
 
     def test_volume_gets_a_class_a_row_and_a_heat_map_under_each_kind_of_transform(self):
         for kind in ("none", "linear", "grid"):
@@ -222,12 +201,10 @@ class MedAIClassifyTest(ScriptedLoadableModuleTest):
 
     def volume(self, mean, shape=SHAPE_KJI):
         """A volume of this value, a little noisy, on an oblique, anisotropic grid."""
-        a, b = np.cos(0.4), np.sin(0.4)
-        matrix = np.eye(4)
-        matrix[:3, :3] = np.array([[a, -b, 0], [b, a, 0], [0, 0, 1]]) * SPACING_IJK
-        matrix[:3, 3] = (-11.0, 5.0, 3.0)
         voxels = mean + np.random.default_rng(int(mean)).uniform(-2, 2, shape)
-        return volume_from_image(slicer.mrmlScene, Image(voxels[None].astype(np.float32), matrix), f"MR {mean}")
+        return volume_from_image(
+            slicer.mrmlScene, Image(voxels[None].astype(np.float32), obliqueMatrix()), f"MR {mean}"
+        )
 
     def segments(self, count):
         """A volume with boxes, bright (odd) or dark (even), and a segmentation of them: s1, s2, ..."""
@@ -241,30 +218,6 @@ class MedAIClassifyTest(ScriptedLoadableModuleTest):
         scheme = LabelScheme(tuple(Label(n, f"s{n}", (0.2, 0.5, n / 256)) for n in range(1, count + 1)))
         written = write_segmentation(slicer.mrmlScene, labels, scheme, volume, run_id="r", model_id="m")
         return volume, slicer.mrmlScene.GetNodeByID(written.segmentation_node_id)
-
-    def transform(self, kind):
-        """A parent transform of this kind, or None."""
-        if kind == "none":
-            return None
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", kind)
-        if kind == "linear":
-            transform = vtk.vtkTransform()
-            transform.RotateWXYZ(33, 1, 2, 3)
-            transform.Translate(7, -8, 9)
-        else:
-            grid = vtk.vtkImageData()
-            grid.SetDimensions(8, 8, 8)
-            grid.SetSpacing(12, 12, 12)
-            grid.SetOrigin(-40, -40, -40)
-            scalars = vtk.vtkDoubleArray()
-            scalars.SetNumberOfComponents(3)
-            for displacement in np.random.default_rng(5).normal(0, 3, (8 * 8 * 8, 3)):
-                scalars.InsertNextTuple3(*displacement)
-            grid.GetPointData().SetScalars(scalars)
-            transform = slicer.vtkOrientedGridTransform()
-            transform.SetDisplacementGridData(grid)
-        node.SetAndObserveTransformToParent(transform)
-        return node
 
     def enqueue(self, **values):
         """The runs that the panel asks for with these values."""
@@ -281,18 +234,7 @@ class MedAIClassifyTest(ScriptedLoadableModuleTest):
         self.finish()
         return run
 
-    def finish(self):
-        """Advance until nothing is left to do; a hundred thousand slices are far more than any of these runs needs."""
-        for _count in range(100_000):
-            if not self.logic.advance():
-                return
-        self.fail("The run did not end.")
-
     def cells(self, table, *titles):
         """The texts of these columns, row by row."""
         columns = [table.GetColumnIndex(title) for title in titles]
         return [[table.GetCellText(row, column) for column in columns] for row in range(table.GetNumberOfRows())]
-
-    def sessionFiles(self):
-        """Array files that are left in the session folder."""
-        return [path.name for path in self.worker.client.session.path.glob("*.raw")]

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import medai
-from medai.client import InProcessTransport
-from medai.config import to_json
-from medai.config.messages import (
-    PROTOCOL_VERSION,
-    ErrorEvent,
-    Hello,
-    ProgressEvent,
-    Request,
-    ResultEvent,
-    arguments_of,
-    encode,
-)
-from medai.config.requests import AnomalyFound, Classified, ClassifyArgs, ClassifyValue, Device, WarmModel
-from medai.errors import MedAIError
+from medai.config.requests import AnomalyFound, Classified, ClassifyArgs, ClassifyValue, WarmModel
 from medai.image import Image
 from medai.session import SessionFolder
+from MedAICoreLib.standin_worker import StandinWorker, writePackage
 
 MODEL_ID = "selftest-brightness"
 CLASSES = ("dark", "bright")
@@ -33,34 +18,17 @@ CLASSES = ("dark", "bright")
 BRIGHT, UNUSUAL = 100.0, 200.0
 
 
-class StandinWorker:
-    """Counts its model loads and requests; `makeTransport` gives the transport of a client."""
+class MeanWorker(StandinWorker):
+    """Answers `classify` by the mean intensity of each item."""
 
-    def __init__(self) -> None:
-        self.loads = 0
-        self.requests: list[ClassifyArgs] = []
+    operation = "classify"
 
-    def makeTransport(self) -> InProcessTransport:
-        """A transport whose worker answers `classify` by the mean intensity of each item."""
-        hello = Hello(PROTOCOL_VERSION, medai.__version__, 1, ("classify",), (Device("cpu", "cpu", "self-test"),))
-        return InProcessTransport(self._run, encode(hello))
-
-    def _run(
-        self, request: Request, emit: Callable[[bytes], None], cancelled: Callable[[], bool], session: SessionFolder
-    ) -> None:
-        arguments: Any = arguments_of(request)
-        self.requests.append(arguments)
-        try:
-            emit(encode(ProgressEvent(request.id, 0.5, "Comparing")))
-            emit(encode(ResultEvent(request.id, to_json(self._classify(arguments, request.id, session)))))
-        except MedAIError as error:
-            emit(encode(ErrorEvent(error.code, error.message, error.remedy, request.id)))
-
-    def _classify(self, arguments: ClassifyArgs, requestId: int, session: SessionFolder) -> ClassifyValue:
+    def answer(
+        self, arguments: ClassifyArgs, requestId: int, session: SessionFolder, loadSeconds: float
+    ) -> ClassifyValue:
+        """Bright or dark, with a heat map of the intensities where one is asked for."""
         images = [session.take_image(reference) for reference in arguments.images]
         labelMap = session.take_image(arguments.label_map) if arguments.label_map is not None else None
-        first = not self.loads
-        self.loads += first
         image = images[0] if images else labelMap
         items, heat = [], np.zeros(image.array.shape, np.float32)
         for name, value, where in _items(arguments, image, labelMap):
@@ -78,7 +46,7 @@ class StandinWorker:
             tuple(items),
             WarmModel(MODEL_ID, "1.0.0", "cpu", 0.0),
             reference,
-            {"load_model": float(first), "inference": 0.0},
+            {"load_model": loadSeconds, "inference": 0.0},
             "self-test",
             tuple(f"'{item.name}' is unlike the training data." for item in items if item.anomaly.flag),
         )
@@ -95,19 +63,11 @@ def _items(arguments: ClassifyArgs, image: Image, labelMap: Image | None) -> lis
 
 def writeModel(folder: Path, modelId: str = MODEL_ID, **changes: Any) -> Path:
     """A model package that only this worker understands; gives its folder."""
-    package = folder / modelId
-    package.mkdir(parents=True)
     card = {
-        "format": 1,
-        "id": modelId,
-        "version": "1.0.0",
         "title": "Self-test: brightness",
         "task": "classify",
         "network": {"name": "seed_cnn"},
-        "weights": [{"file": "weights.safetensors", "sha256": "0" * 64}],
         "inputs": [{"name": "MR", "modality": "MR"}],
-        "licence": "Apache-2.0",
-        "spacing_mm": [1.0, 1.0, 1.0],
         "patch": [8, 8, 8],
         "classes": [{"name": name} for name in CLASSES],
         "training": {
@@ -124,5 +84,4 @@ def writeModel(folder: Path, modelId: str = MODEL_ID, **changes: Any) -> Path:
             }
         },
     }
-    (package / "model.json").write_text(json.dumps({**card, **changes}), encoding="utf-8")
-    return package
+    return writePackage(folder, modelId, **{**card, **changes})

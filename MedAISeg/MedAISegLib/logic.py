@@ -10,7 +10,6 @@ from typing import Any
 import slicer
 import vtk
 from slicer.i18n import tr as _
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from medai.config.model_card import ModelCard
 from medai.config.requests import LabelFound
@@ -18,7 +17,8 @@ from medai.config.segment import SegmentConfig
 from medai.errors import MedAIError
 from medai.memory import estimate_mb
 from medai.mrml import OverwritePolicy, roi_in_volume, surface_steps
-from MedAICoreLib.runs import Run, RunQueue
+from MedAICoreLib.run_logic import RunLogic
+from MedAICoreLib.runs import Run
 from MedAICoreLib.volume_hints import volumeHints
 from MedAISegLib.parameters import MedAISegParameterNode
 from MedAISegLib.run import SegmentationRequest, SegmentationRun
@@ -28,7 +28,7 @@ from MedAISegLib.sequence_run import SequenceRun, browserOf
 MOST_INPUTS = 4
 
 
-class MedAISegLogic(ScriptedLoadableModuleLogic, RunQueue):
+class MedAISegLogic(RunLogic):
     """A queue of runs that `advance` moves on, a slice of work per call.
 
     `worker`: `MedAICoreLib.worker.WorkerHandle` (default: the one that all modules share). A script may use it so::
@@ -42,19 +42,12 @@ class MedAISegLogic(ScriptedLoadableModuleLogic, RunQueue):
         print(run.state, run.result or run.error)
     """
 
-    def __init__(self, worker: Any = None) -> None:
-        ScriptedLoadableModuleLogic.__init__(self)
-        if worker is None:
-            from MedAICoreLib.worker import sharedWorker
+    parameterNodeClass = MedAISegParameterNode
 
-            worker = sharedWorker()
-        RunQueue.__init__(self, worker)
+    def __init__(self, worker: Any = None) -> None:
+        super().__init__(worker)
         self._surfaces: tuple[Any, Iterator[float]] | None = None
         self.onSurfaces: Callable[[float], None] | None = None
-
-    def getParameterNode(self) -> MedAISegParameterNode:
-        """The scene's parameter node of this module."""
-        return MedAISegParameterNode(super().getParameterNode())
 
     # Runs
 

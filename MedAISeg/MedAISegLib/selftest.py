@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import slicer
 import vtk
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
 from medai.config.model_card import load_card
 from medai.image import Image
 from medai.mrml import roi_in_volume, volume_from_image
 from medai.mrml.volumes import volume_matrix
 from MedAICoreLib.runs import RunState
-from MedAICoreLib.worker import WorkerHandle
+from MedAICoreLib.selftest_case import SHAPE_KJI, SPACING_IJK, RunLogicTest, obliqueMatrix
 from MedAISegLib import standin_worker
 from MedAISegLib.logic import MedAISegLogic
 
-SPACING_IJK = (0.8, 1.1, 2.5)
-SHAPE_KJI = (14, 31, 37)
 
-
-class MedAISegTest(ScriptedLoadableModuleTest):
+class MedAISegTest(RunLogicTest):
     """Runs the module's logic on a bright ball, with a worker that thresholds."""
 
     def setUp(self):
         """An empty scene, a model that needs no network, a logic of its own."""
-        slicer.mrmlScene.Clear(0)
-        self.folder = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.begin(standin_worker.ThresholdWorker(), MedAISegLogic)
         self.model = standin_worker.writeModel(self.folder)
-        self.worker = WorkerHandle(standin_worker.makeTransport)
-        self.addCleanup(self.worker.close)
-        self.logic = MedAISegLogic(worker=self.worker)
-
-    def runTest(self):
-        """All tests, one after the other, each in a scene of its own."""
-        for name in sorted(name for name in dir(self) if name.startswith("test_")):
-            self.setUp()
-            getattr(self, name)()
-            self.doCleanups()
 
     def test_segments_lie_on_the_voxels_under_each_kind_of_transform(self):
         for kind in ("none", "linear", "thin-plate", "grid"):
@@ -312,16 +292,12 @@ class MedAISegTest(ScriptedLoadableModuleTest):
 
     def ballVolume(self, leftHanded=False, grown=0.0):
         """A ball of 150 with a core of 250 on an oblique, anisotropic grid; `grown`: mm added to the radii."""
-        a, b = np.cos(0.4), np.sin(0.4)
-        matrix = np.eye(4)
-        matrix[:3, :3] = np.array([[a, -b, 0], [b, a, 0], [0, 0, 1]]) * SPACING_IJK
-        if leftHanded:
-            matrix[:3, 0] *= -1
-        matrix[:3, 3] = (-11.0, 5.0, 3.0)
         k, j, i = np.indices(SHAPE_KJI)
         distance = np.sqrt(((k - 7) * 2.5) ** 2 + ((j - 15) * 1.1) ** 2 + ((i - 18) * 0.8) ** 2)
         voxels = np.where(distance < 10 + grown, 150, 10) + np.where(distance < 5 + grown, 100, 0)
-        return volume_from_image(slicer.mrmlScene, Image(voxels[None].astype(np.int16), matrix), "ball volume")
+        return volume_from_image(
+            slicer.mrmlScene, Image(voxels[None].astype(np.int16), obliqueMatrix(leftHanded)), "ball volume"
+        )
 
     def rampVolume(self):
         """Values that rise obliquely, on a left-handed grid that reaches beyond the ball's."""
@@ -330,46 +306,6 @@ class MedAISegTest(ScriptedLoadableModuleTest):
         k, j, i = np.indices((19, 50, 45))
         voxels = 2.0 * i + 1.5 * j + 3.0 * k + 10 * np.sin(i / 4)
         return volume_from_image(slicer.mrmlScene, Image(voxels[None].astype(np.float32), matrix), "ramp")
-
-    def transform(self, kind):
-        """A parent transform of this kind, or None."""
-        if kind == "none":
-            return None
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", kind)
-        if kind == "linear":
-            transform = vtk.vtkTransform()
-            transform.RotateWXYZ(33, 1, 2, 3)
-            transform.Translate(7, -8, 9)
-        elif kind == "grid":
-            transform = self.gridTransform()
-        else:
-            source, target = vtk.vtkPoints(), vtk.vtkPoints()
-            for corner in range(8):
-                point = [60.0 * (corner >> axis & 1) - 30 for axis in range(3)]
-                source.InsertNextPoint(point)
-                target.InsertNextPoint([c + 3.0 * ((corner + axis) % 3) for axis, c in enumerate(point)])
-            transform = vtk.vtkThinPlateSplineTransform()
-            transform.SetSourceLandmarks(source)
-            transform.SetTargetLandmarks(target)
-            transform.SetBasisToR()
-        node.SetAndObserveTransformToParent(transform)
-        return node
-
-    def gridTransform(self):
-        """Displacements of a few mm, drawn once, on a grid of 8 x 8 x 8 points."""
-        displacements = np.random.default_rng(5).normal(0, 3, (8 * 8 * 8, 3))
-        grid = vtk.vtkImageData()
-        grid.SetDimensions(8, 8, 8)
-        grid.SetSpacing(12, 12, 12)
-        grid.SetOrigin(-40, -40, -40)
-        scalars = vtk.vtkDoubleArray()
-        scalars.SetNumberOfComponents(3)
-        for displacement in displacements:
-            scalars.InsertNextTuple3(*displacement)
-        grid.GetPointData().SetScalars(scalars)
-        transform = slicer.vtkOrientedGridTransform()
-        transform.SetDisplacementGridData(grid)
-        return transform
 
     def request(self, volume, segmentation=None, allFrames=False):
         """What the panel asks for with its default values."""
@@ -384,17 +320,6 @@ class MedAISegTest(ScriptedLoadableModuleTest):
         run = self.logic.enqueue(self.request(volume, segmentation, allFrames))
         self.finish()
         return run
-
-    def finish(self):
-        """Advance until nothing is left to do; a hundred thousand slices are far more than any of these runs needs."""
-        for _count in range(100_000):
-            if not self.logic.advance():
-                return
-        self.fail("The run did not end.")
-
-    def sessionFiles(self):
-        """Array files that are left in the session folder."""
-        return [path.name for path in self.worker.client.session.path.glob("*.raw")]
 
     def segmentArray(self, segmentation, name, volume):
         """The voxels of the segment of this name on the volume's grid, as Slicer exports them."""

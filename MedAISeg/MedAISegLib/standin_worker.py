@@ -2,87 +2,49 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import medai
-from medai.client import InProcessTransport
-from medai.config import to_json
-from medai.config.messages import (
-    PROTOCOL_VERSION,
-    ErrorEvent,
-    Hello,
-    ProgressEvent,
-    Request,
-    ResultEvent,
-    arguments_of,
-    encode,
-)
-from medai.config.requests import Device, LabelFound, ProbabilityMap, SegmentArgs, SegmentValue, WarmModel
-from medai.errors import InputError, MedAIError
+from medai.config.requests import LabelFound, ProbabilityMap, SegmentArgs, SegmentValue, WarmModel
+from medai.errors import InputError
 from medai.image import Image
 from medai.label_statistics import label_extents, label_statistics
 from medai.labels import Label, LabelScheme
 from medai.session import SessionFolder
+from MedAICoreLib.standin_worker import StandinWorker, writePackage
 
 SCHEME = LabelScheme((Label(1, "ball", (0.9, 0.6, 0.3)), Label(4, "core", (0.3, 0.6, 0.9))))
 THRESHOLDS = {1: 100, 4: 200}
 MODEL_ID = "selftest-threshold"
-
-
 PAIR_ID = "selftest-pair"
 
 
-def makeTransport() -> InProcessTransport:
-    """A transport whose worker answers `segment` by thresholds at 100 and 200 of the sum of its inputs."""
-    hello = Hello(PROTOCOL_VERSION, medai.__version__, 1, ("segment",), (Device("cpu", "cpu", "self-test"),))
-    return InProcessTransport(_Worker().run, encode(hello))
+class ThresholdWorker(StandinWorker):
+    """Answers `segment` by thresholds at 100 and 200 of the sum of its inputs."""
+
+    operation = "segment"
+
+    def answer(
+        self, arguments: SegmentArgs, requestId: int, session: SessionFolder, loadSeconds: float
+    ) -> SegmentValue:
+        """The voxels above the thresholds, with the figures and maps that were asked for."""
+        return _segment(arguments, requestId, session, loadSeconds)
 
 
 def writeModel(folder: Path, modelId: str = MODEL_ID, inputs: tuple[str, ...] = ("MR",)) -> Path:
     """A model package that only this worker understands, with an input of each of these names; gives its folder."""
-    package = folder / modelId
-    package.mkdir(parents=True)
-    card = {
-        "format": 1,
-        "id": modelId,
-        "version": "1.0.0",
-        "title": "Self-test: bright ball",
-        "task": "segment",
-        "network": {"name": "unet"},
-        "weights": [{"file": "weights.safetensors", "sha256": "0" * 64}],
-        "inputs": [{"name": name, "modality": "MR"} for name in inputs],
-        "licence": "Apache-2.0",
-        "spacing_mm": [1.0, 1.0, 1.0],
-        "patch": [16, 16, 16],
-        "labels": [{"value": label.value, "name": label.name, "color": list(label.color)} for label in SCHEME],
-    }
-    (package / "model.json").write_text(json.dumps(card), encoding="utf-8")
-    return package
-
-
-class _Worker:
-    """Loads a "model" at its first use only, as the real one does."""
-
-    def __init__(self) -> None:
-        self._loaded: set[str] = set()
-
-    def run(
-        self, request: Request, emit: Callable[[bytes], None], cancelled: Callable[[], bool], session: SessionFolder
-    ) -> None:
-        """Answer one request."""
-        arguments: Any = arguments_of(request)
-        try:
-            emit(encode(ProgressEvent(request.id, 0.5, "Thresholding")))
-            seconds = 0.0 if arguments.model in self._loaded else 0.25
-            self._loaded.add(arguments.model)
-            emit(encode(ResultEvent(request.id, to_json(_segment(arguments, request.id, session, seconds)))))
-        except MedAIError as error:
-            emit(encode(ErrorEvent(error.code, error.message, error.remedy, request.id)))
+    return writePackage(
+        folder,
+        modelId,
+        title="Self-test: bright ball",
+        task="segment",
+        network={"name": "unet"},
+        inputs=[{"name": name, "modality": "MR"} for name in inputs],
+        patch=[16, 16, 16],
+        labels=[{"value": label.value, "name": label.name, "color": list(label.color)} for label in SCHEME],
+    )
 
 
 def _sum(images: list[Image]) -> Image:

@@ -26,7 +26,7 @@ def panel(host, module_widget, tmp_path, monkeypatch, ball):
     import MedAICoreLib.worker
     from MedAISegLib import standin_worker
 
-    handle = MedAICoreLib.worker.WorkerHandle(standin_worker.makeTransport)
+    handle = MedAICoreLib.worker.WorkerHandle(standin_worker.ThresholdWorker().makeTransport)
     monkeypatch.setattr(MedAICoreLib.worker, "_shared", handle)
     standin_worker.writeModel(tmp_path / "models")
     standin_worker.writeModel(tmp_path / "models", standin_worker.PAIR_ID, ("T1", "T2"))
