@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from medai.case_report import CheckReport, Finding
 from medai.mrml.labelled_checks import check_cases, check_steps
-from medai.mrml.labelled_export import ExportResult, export_cases, file_names
+from medai.mrml.labelled_export import ExportResult, export_cases
 from medai.mrml.labelled_find import case_of, find_cases, with_common_channels, with_own_names
 from medai.mrml.labelled_scenes import find_scene_cases, loaded_scene, scene_cases, scene_files
 from medai.mrml.labelled_table import LabelledCase, LabelRow, LabelTable, SegmentInfo, labels_of
@@ -34,7 +34,6 @@ __all__ = [
     "check_cases",
     "check_steps",
     "export_cases",
-    "file_names",
     "find_cases",
     "find_scene_cases",
     "labels_of",

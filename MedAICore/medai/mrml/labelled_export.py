@@ -7,9 +7,7 @@ FOLDER/dataset.json                  labels, channels, patients, labels that are
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Generator, Sequence
@@ -20,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from medai.case_report import Finding
-from medai.config import to_json
+from medai.dataset_json import DescribedCase, file_names, write_dataset_json
 from medai.errors import DatasetError, OutputError, output_error
 from medai.image import Array
 from medai.labels import LabelScheme
@@ -30,9 +28,6 @@ from medai.mrml.labelled_table import LabelledCase, LabelTable
 from medai.mrml.labelled_visit import visit
 from medai.mrml.labelled_voxels import CaseLabels, label_steps
 from medai.nrrd_stream import segmentation_pairs, slabs_of, write_slabs
-
-_UNFIT = re.compile(r"[^\w.\-]+")
-_CHANNEL_NUMBER = re.compile(r"_(\d{4})$")
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,7 @@ def _export(
     scene: Any, cases: Sequence[LabelledCase], table: LabelTable, target: Path, name: str
 ) -> Generator[float, None, ExportResult]:
     temporary = target.with_name(f".{uuid.uuid4().hex[:12]}.partial-{target.name[-60:]}")
-    files = file_names(cases)
+    files = file_names([case.name for case in cases])
     labels_path, images_path = temporary / "labels", temporary / "images"
 
     def work(place: Any, case: LabelledCase) -> Generator[float, None, CaseLabels]:
@@ -86,7 +81,7 @@ def _export(
             reasons = " ".join(f"{f.case}: {f.message}" for f in findings[:5])
             raise DatasetError(f"No case could be exported. {reasons}".strip(), "Check the cases and mend the errors.")
         kept = [case for case in same if case.name in written]
-        _write_description(temporary / "dataset.json", name, kept, files, table, findings)
+        _describe(temporary / "dataset.json", name, kept, files, table, findings)
         _sync(temporary)
         if target.exists():
             target.rmdir()
@@ -96,21 +91,6 @@ def _export(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return ExportResult(target, {case: files[case] for case in written}, tuple(findings))
-
-
-def file_names(cases: Sequence[LabelledCase]) -> dict[str, str]:
-    """Case name -> a file name of its own that every system takes and that no channel number ends."""
-    names: dict[str, str] = {}
-    taken: set[str] = set()
-    for case in cases:
-        plain = _UNFIT.sub("_", case.name).strip("._ ")[:80] or "case"
-        plain = _CHANNEL_NUMBER.sub(r"-\1", plain)
-        unique, number = plain, 2
-        while unique.casefold() in taken:
-            unique, number = f"{plain}-{number}", number + 1
-        taken.add(unique.casefold())
-        names[case.name] = unique
-    return names
 
 
 def _with_equal_channels(cases: Sequence[LabelledCase]) -> tuple[list[LabelledCase], list[Finding]]:
@@ -183,7 +163,7 @@ def _extents(labels: Array, scheme: LabelScheme) -> Generator[float, None, dict[
     }
 
 
-def _write_description(
+def _describe(
     path: Path,
     name: str,
     cases: Sequence[LabelledCase],
@@ -191,35 +171,11 @@ def _write_description(
     table: LabelTable,
     findings: Sequence[Finding],
 ) -> None:
-    """dataset.json: nnU-Net's keys (labels, channel_names, file_ending), and MedAI's own beside them."""
     first = cases[0]
-    unknown = {files[case.name]: list(table.unknown_in(case)) for case in cases}
-    description = {
-        "name": name,
-        "channel_names": {str(n): title for n, title in enumerate(_channel_titles(first))},
-        "modalities": [_modality(first, n) for n in range(len(first.volume_ids))],
-        "labels": {"background": 0, **{label.name: label.value for label in table.labels}},
-        "label_details": [to_json(label) for label in table.labels],
-        "numTraining": len(cases),
-        "file_ending": ".nrrd",
-        "patients": {files[case.name]: case.patient for case in cases},
-        "unknown": {case: names for case, names in unknown.items() if names},
-        "excluded": {files.get(f.case, f.case): f.message for f in findings if f.severity == "error" and f.case},
-    }
-    with path.open("w", encoding="utf-8") as stream:
-        json.dump(description, stream, indent=1, ensure_ascii=False)
-
-
-def _channel_titles(case: LabelledCase) -> list[str]:
-    """Names of the channels: the modalities where these tell them apart, as names of volumes may name a person."""
-    modalities = [_modality(case, n) for n in range(len(case.volume_ids))]
-    if all(modalities) and len(set(modalities)) == len(modalities):
-        return modalities
-    return [f"image {n}" if len(modalities) > 1 else "image" for n in range(len(modalities))]
-
-
-def _modality(case: LabelledCase, number: int) -> str:
-    return case.modalities[number] if number < len(case.modalities) else ""
+    modalities = [first.modalities[n] if n < len(first.modalities) else "" for n in range(len(first.volume_ids))]
+    described = [DescribedCase(files[case.name], case.patient, table.unknown_in(case)) for case in cases]
+    excluded = {files.get(f.case, f.case): f.message for f in findings if f.severity == "error" and f.case}
+    write_dataset_json(path, name, modalities, table, described, excluded)
 
 
 def _sync(folder: Path) -> None:
