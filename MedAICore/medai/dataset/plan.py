@@ -102,7 +102,7 @@ def make_plan(
         size, budget = np.array(patch, dtype=float), replace(budget, patch_voxels=max(64, int(np.prod(patch))))
     chosen, strides, kernels = patch_and_strides(size, spacing_mm, budget)
     channels = _channels(len(strides), budget)
-    per_sample_mb = activation_mb(chosen, strides, channels, budget.activation_bytes)
+    per_sample_mb = activation_mb(chosen, strides, channels, budget.activation_bytes) * _heavier(style, len(inputs))
     if patch is None and _SMALLEST_BATCH * per_sample_mb > budget.memory_mb and np.prod(chosen) > 16**3:
         smaller = replace(budget, patch_voxels=int(0.85 * np.prod(chosen)))
         return make_plan(facts, inputs, spacing_mm, smaller, crop=crop, planar=planar, network=network, style=style)
@@ -193,6 +193,14 @@ def network_arguments(network: str, shape: _Shape) -> dict[str, Any]:
             "blocks_up": [1] * _halvings(shape.patch),
         }
     raise ConfigError(f"No plan is known for the network '{network}'.", "Use unet, dynunet or segresnet.")
+
+
+def _heavier(style: NetworkStyle, inputs: int) -> float:
+    """How many times the plain U-Net's activations a style has: its encoder is half of them."""
+    encoders = style.frames if style.frames > 1 else inputs if style.fusion == "attention" else 1
+    # A multi-scale block keeps its two contexts and the stack of the three; a separable one the depthwise result.
+    blocks = {"multiscale_attention": 2.5, "separable": 1.3, "dynamic": 1.3}.get(style.blocks or "", 1.0)
+    return blocks * (1 + encoders) / 2
 
 
 def _style_arguments(style: NetworkStyle) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from medai.config.model_card import AnomalySpec
 from medai.errors import DatasetError, ModelError
 from medai.models import ModelPackage
 from medai.models.files import PackageFiles
+from medai.networks.dynamic import DynamicConvolution
 
 Features = npt.NDArray[np.float64]
 FILE_NAME = "anomaly.safetensors"
@@ -143,11 +144,11 @@ def feature_layers(network: nn.Module, example: torch.Tensor) -> tuple[str, ...]
     They are spread over the order in which `network` runs them on `example` (b, c, [k,] j, i); all have few channels
     enough for a covariance.
     """
-    order: list[tuple[str, int]] = []
-    kinds = (nn.Conv2d, nn.Conv3d)
+    order: list[tuple[str, int, int]] = []
+    kinds = (nn.Conv2d, nn.Conv3d, DynamicConvolution)
     handles = [
         module.register_forward_hook(
-            lambda module, inputs, output, name=name: order.append((name, int(output.shape[1])))
+            lambda module, inputs, output, name=name: order.append((name, *output.shape[:2]))
         )
         for name, module in network.named_modules()
         if isinstance(module, kinds)
@@ -160,7 +161,8 @@ def feature_layers(network: nn.Module, example: torch.Tensor) -> tuple[str, ...]
             handle.remove()
     if not order:
         raise ModelError("The network has no convolution whose features could be compared.", "Use another network.")
-    unique = list(dict(order).items())
+    # An encoder of several frames has more rows than there are images.
+    unique = list({name: width for name, rows, width in order if rows == example.shape[0]}.items())
     chosen = sorted({round(n) for n in np.linspace(0, len(unique) - 1, min(_LAYERS, len(unique)))}, reverse=True)
     kept: list[tuple[str, int]] = []
     for index in chosen:

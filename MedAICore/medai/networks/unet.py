@@ -7,7 +7,7 @@ normalisation, deep supervision). Every size is an argument, and the arguments a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -15,14 +15,16 @@ from torch import nn
 from medai.errors import ConfigError
 from medai.networks.blocks import (
     ACTIVATIONS,
-    BLOCKS,
     CONVOLUTIONS,
     NORMALIZATIONS,
     TRANSPOSED_CONVOLUTIONS,
     BlockSize,
     BlockStyle,
-    Stage,
 )
+from medai.networks.fusion import AttentionFusion
+from medai.networks.stages import BLOCKS, Stage
+
+_TAPS = 3  # frames that a dynamic convolution over a sequence looks at: the one before, itself, the one after
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class UNetArguments:
 
     `strides[0]` is normally 1 in every direction; axis order is (k, j, i), or (j, i) in 2D. An empty
     `decoder_blocks_per_stage` means as many blocks as the encoder has at that resolution.
+
+    `block` is what stages are made of (`medai.networks.stages.BLOCKS`). `fusion` says how several inputs meet:
+    ``early`` as channels of one encoder, ``attention`` in an encoder each, whose features `AttentionFusion` weighs at
+    every resolution. `frames` above 1 takes the inputs for so many frames of a sequence (all inputs of the first frame,
+    then of the second, ...) with the one to segment in the middle: one encoder of dynamic convolutions sees them all,
+    in time, and attention fuses what it found. `dynamic_kernels` are mixed in every dynamic convolution.
     """
 
     in_channels: int
@@ -47,6 +55,9 @@ class UNetArguments:
     activation: str = "leaky_relu"
     deep_supervision: bool = False
     dropout: float = 0.0
+    fusion: str = "early"
+    frames: int = 1
+    dynamic_kernels: int = 4
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` naming the first argument that cannot be built."""
@@ -69,6 +80,28 @@ class UNetArguments:
                 raise ConfigError(f"kernel_sizes {_plain(self.kernel_sizes)} has an even size.", "Use odd sizes.")
         _counts("blocks_per_stage", self.blocks_per_stage, stages)
         _counts("decoder_blocks_per_stage", self.decoder_blocks_per_stage, stages - 1)
+        self._check_sources()
+
+    def _check_sources(self) -> None:
+        _choice("fusion", self.fusion, ("early", "attention"))
+        _positive("dynamic_kernels", (self.dynamic_kernels,))
+        if self.frames < 1 or self.frames % 2 == 0 or self.in_channels % self.frames:
+            raise ConfigError(
+                f"frames is {self.frames} of {self.in_channels} inputs.",
+                "Give an odd number of frames (the middle one is segmented), each with the same inputs.",
+            )
+        if self.frames > 1 and (self.block != "dynamic" or self.fusion != "early"):
+            raise ConfigError(
+                f"frames {self.frames} does not go with block '{self.block}' and fusion '{self.fusion}'.",
+                "Sequences take block 'dynamic' and fusion 'early'.",
+            )
+        if self.fusion == "attention" and self.in_channels < 2:
+            raise ConfigError("fusion 'attention' of one input.", "It takes two inputs or more.")
+
+    @property
+    def sources(self) -> int:
+        """How many feature maps are fused at every resolution: frames, or inputs with an encoder each; 1 for none."""
+        return self.in_channels if self.fusion == "attention" else self.frames
 
     @property
     def kernels(self) -> tuple[tuple[int, ...], ...]:
@@ -131,16 +164,24 @@ class UNet(nn.Module):
         ones = (1,) * a.spatial_dims
         last = len(a.channels) - 1
 
-        style = BlockStyle(a.spatial_dims, a.normalization, a.activation, a.dropout)
+        style = BlockStyle(a.spatial_dims, a.normalization, a.activation, a.dropout, a.dynamic_kernels)
+        in_time = replace(style, frames=a.frames, taps=_TAPS) if a.frames > 1 else style
 
-        def stage(inputs: int, index: int, count: int, stride: tuple[int, ...]) -> Stage:
+        def stage(inputs: int, index: int, count: int, stride: tuple[int, ...], style: BlockStyle) -> Stage:
             size = BlockSize(inputs, a.channels[index], a.kernels[index], stride)
             return Stage(a.block, count, size, style, a.residual)
 
-        widths = (a.in_channels, *a.channels)
-        self.encoder = nn.ModuleList(
-            stage(widths[index], index, a.encoder_blocks[index], a.strides[index]) for index in range(last + 1)
-        )
+        def encoder(inputs: int) -> nn.ModuleList:
+            widths = (inputs, *a.channels)
+            return nn.ModuleList(
+                stage(widths[index], index, a.encoder_blocks[index], a.strides[index], in_time)
+                for index in range(last + 1)
+            )
+
+        if a.fusion == "attention":
+            self.encoders = nn.ModuleList(encoder(1) for _ in range(a.in_channels))
+        else:
+            self.encoder = encoder(a.in_channels // a.frames)
         transposed = TRANSPOSED_CONVOLUTIONS[a.spatial_dims]
         # Decoder lists run from full resolution down, like every list in the arguments; forward walks them backwards.
         self.up = nn.ModuleList(
@@ -148,20 +189,33 @@ class UNet(nn.Module):
             for index in range(last)
         )
         self.decoder = nn.ModuleList(
-            stage(2 * a.channels[index], index, a.decoder_blocks[index], ones) for index in range(last)
+            stage(2 * a.channels[index], index, a.decoder_blocks[index], ones, style) for index in range(last)
         )
         pointwise = CONVOLUTIONS[a.spatial_dims]
         self.heads = nn.ModuleList(
             pointwise(a.channels[index], a.out_channels, 1) for index in range(last if a.deep_supervision else 1)
         )
+        if a.sources > 1:
+            self.fusions = nn.ModuleList(AttentionFusion(a.spatial_dims, width, a.sources) for width in a.channels)
         self.apply(_initialise)
+
+    def encode(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Features (b, channels[s], *size / strides up to s) of every stage s, of all inputs and frames together."""
+        a = self.arguments
+        if a.sources == 1:
+            return _features(self.encoder, x)
+        if a.fusion == "attention":
+            found = [_features(stages, x[:, n : n + 1]) for n, stages in enumerate(self.encoders)]  # type: ignore[arg-type]
+            stacked = [torch.stack(maps, dim=1) for maps in zip(*found, strict=True)]
+        else:
+            frames = x.unflatten(1, (a.frames, -1)).flatten(0, 1)  # (b frames, inputs of a frame, *size)
+            stacked = [y.unflatten(0, (-1, a.frames)) for y in _features(self.encoder, frames)]
+        return [fuse(maps) for fuse, maps in zip(self.fusions, stacked, strict=True)]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Logits (b, out_channels, *size), or the list of them that the class names."""
-        skips = []
-        for stage in self.encoder:
-            x = stage(x)  # (b, channels[s], *size / strides up to s)
-            skips.append(x)
+        skips = self.encode(x)
+        x = skips[-1]
         outputs: list[torch.Tensor] = []
         for index in reversed(range(len(self.decoder))):
             x = torch.cat((self.up[index](x), skips[index]), dim=1)  # (b, 2 channels[s], *size at s)
@@ -171,9 +225,19 @@ class UNet(nn.Module):
         return outputs[::-1] if self.training and self.arguments.deep_supervision else outputs[-1]
 
 
+def _features(encoder: nn.ModuleList, x: torch.Tensor) -> list[torch.Tensor]:
+    found = []
+    for stage in encoder:
+        x = stage(x)
+        found.append(x)
+    return found
+
+
 def _initialise(module: nn.Module) -> None:
-    """He initialisation for leaky rectifiers (He et al. 2015)."""
-    if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+    """He initialisation for leaky rectifiers (He et al. 2015); attention over sources starts evenly."""
+    if isinstance(module, AttentionFusion):
+        module.start_evenly()  # `apply` comes to a module after its parts
+    elif isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
         nn.init.kaiming_normal_(module.weight, a=0.01)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

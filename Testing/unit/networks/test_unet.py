@@ -7,7 +7,8 @@ import torch
 
 from medai.errors import ConfigError
 from medai.networks import UNet, UNetArguments
-from medai.networks.blocks import ACTIVATIONS, BLOCKS, NORMALIZATIONS
+from medai.networks.blocks import ACTIVATIONS, NORMALIZATIONS
+from medai.networks.stages import BLOCKS
 
 SMALL = UNetArguments(in_channels=2, out_channels=3, channels=(4, 8, 16), strides=((1, 1, 1), (1, 2, 2), (2, 2, 2)))
 
