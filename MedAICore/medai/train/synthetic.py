@@ -249,4 +249,8 @@ def _card(
         labels=data.labels,
         training=Training(sources, metrics, facts),
         citation=described.citation,
+        postprocessing=described.postprocessing,
+        totals=described.totals,
+        quality=described.quality,
+        plausibility=described.plausibility,
     )
