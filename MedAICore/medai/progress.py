@@ -37,6 +37,15 @@ def check_cancelled(cancelled: CancelCheck) -> None:
         raise Cancelled()
 
 
+def part_of(progress: ProgressCallback, start: float, end: float) -> ProgressCallback:
+    """A callback whose 0..1 is `start`..`end` of the whole run."""
+
+    def report(inner: Progress) -> None:
+        progress(Progress(start + inner.fraction * (end - start), inner.stage, inner.eta_s))
+
+    return report
+
+
 class Stage:
     """One named part of a run, mapped to the range `start`..`end` of the whole run's fraction.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from medai.classify import planning
 from medai.classify.curves import curves
 from medai.config.model_card import Calibration, ClassSpec, FramingSpec, ModelCard, NetworkSpec, Training, TrainingData
+from medai.config.model_identity import identity_of
 from medai.config.training import ClassificationRecipe, ModelDescription, TrainConfig
 from medai.dataset.classification import LabelledSet, check_trainable, list_labelled
 from medai.dataset.framed import FramedSet, frame_dataset
@@ -26,7 +26,7 @@ from medai.metrics.classification import brier_score, calibration_error, macro_a
 from medai.models import UNWRITTEN_WEIGHTS, write_package
 from medai.networks import build_network, load_weights
 from medai.preprocessing.framing import Framing
-from medai.progress import CancelCheck, Progress, ProgressCallback
+from medai.progress import CancelCheck, ProgressCallback, part_of
 from medai.training import Compute, Outcome, RunFolder, choose_compute
 from medai.training.classification import ClassificationSettings, ClassificationTrainer, LabelledInputs
 from medai.training.run_record import RunRecord
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _CALIBRATION_PARTS = 5
 _TOGETHER = 64
-_UNKNOWN_LICENCE = "LicenseRef-unspecified"
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def run(
         found,
         framing,
         root / "framed",
-        progress=record.told(_part(progress, 0.0, 0.05), "preparing"),
+        progress=record.told(part_of(progress, 0.0, 0.05), "preparing"),
         cancelled=cancelled,
     )
     folds, held_out = split_rows(framed, config)
@@ -98,7 +97,7 @@ def run(
     outcomes: list[Outcome] = []
     settings = None
     for fold in range(config.folds):
-        part = _part(progress, 0.05 + 0.9 * fold / config.folds, 0.05 + 0.9 * (fold + 1) / config.folds)
+        part = part_of(progress, 0.05 + 0.9 * fold / config.folds, 0.05 + 0.9 * (fold + 1) / config.folds)
         record.stage("training", fold=fold)
         outcome, settings = _train_fold(config, recipe, data, fold, compute, root, record, part, cancelled)
         outcomes.append(outcome)
@@ -342,20 +341,20 @@ def _card(
     settings: ClassificationSettings,
     result: ClassifierResult,
 ) -> ModelCard:
-    name = config.model_id or description.id or _as_id(Path(config.output).stem)
-    licence = config.licence or description.licence or _UNKNOWN_LICENCE
-    data = description.data or (TrainingData(name, licence, " ".join(description.citation), len(found.items)),)
+    identity = identity_of(config, description)
+    source = TrainingData(identity.id, identity.licence, " ".join(description.citation), len(found.items))
+    data = description.data or (source,)
     return ModelCard(
         format=1,
-        id=name,
+        id=identity.id,
         version=description.version,
-        title=config.title or description.title or name,
+        title=identity.title,
         description=description.description,
         task="classify",
         network=settings.network,
         weights=UNWRITTEN_WEIGHTS,
         inputs=framing.inputs,
-        licence=licence,
+        licence=identity.licence,
         spacing_mm=framing.spacing_mm,
         patch=framing.patch,
         classes=description.classes or tuple(ClassSpec(name) for name in found.classes),
@@ -379,17 +378,3 @@ def _run_facts(
         "learning_rate": settings.learning_rate,
         "threshold": recipe.threshold,
     }
-
-
-def _as_id(name: str) -> str:
-    plain = re.sub(r"[^a-z0-9._-]+", "-", name.casefold()).strip("-._")
-    return plain[:64] or "model"
-
-
-def _part(progress: ProgressCallback, start: float, end: float) -> ProgressCallback:
-    """A callback whose 0..1 is `start`..`end` of the whole run."""
-
-    def report(inner: Progress) -> None:
-        progress(Progress(start + inner.fraction * (end - start), inner.stage, inner.eta_s))
-
-    return report

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from medai.config import from_json, read_json
 from medai.config.model_card import LabelSpec, ModelCard, NetworkSpec, Training, TrainingData
+from medai.config.model_identity import identity_of
 from medai.config.training import ModelDescription, Plan, PreprocessingChoices, TrainConfig
 from medai.dataset.cache import Cache, ExcludedCase, is_cache, open_cache
 from medai.errors import ConfigError, DatasetError
-from medai.progress import CancelCheck, Progress, ProgressCallback, never_cancelled, no_progress
+from medai.progress import CancelCheck, ProgressCallback, never_cancelled, no_progress, part_of
 from medai.train.interruption import stopped_by_sigterm
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _FEWEST_FOR_ANOMALY = 8  # training cases; with fewer any new case would look unusual
 _ENOUGH_OF_A_FOLD = 0.5  # of its steps: a fold that was stopped earlier would weaken an ensemble of others
-_UNKNOWN_LICENCE = "LicenseRef-unspecified"
 
 
 @dataclass(frozen=True)
@@ -86,13 +85,13 @@ def _run(
     description = description_of(config)
     compute = choose_compute(config.device)
     record.stage("preparing")
-    cache = _cache(config, description, root, record.told(_part(progress, 0.0, 0.02), "preparing"), stopped)
+    cache = _cache(config, description, root, record.told(part_of(progress, 0.0, 0.02), "preparing"), stopped)
     plan = plan_for(cache, config, compute.device)
     outcomes: list[Outcome] = []
     all_settings: list[TrainingSettings] = []
     scores: list[dict[str, dict[str, float]]] = []
     for fold in range(config.fold, config.folds):
-        part = _part(progress, 0.02 + 0.98 * fold / config.folds, 0.02 + 0.98 * (fold + 1) / config.folds)
+        part = part_of(progress, 0.02 + 0.98 * fold / config.folds, 0.02 + 0.98 * (fold + 1) / config.folds)
         record.stage("training", fold=fold)
         outcome, settings = _train_fold(cache, plan, config, fold, compute, root, record, part, stopped)
         if outcome.stopped_early and outcomes and outcome.steps < _ENOUGH_OF_A_FOLD * settings.steps:
@@ -378,21 +377,20 @@ def _card(
     from medai.networks import without_deep_supervision
 
     held = cache.card
-    name = config.model_id or description.id or _as_id(Path(config.output).stem)
-    licence = config.licence or description.licence or held.licence or _UNKNOWN_LICENCE
+    identity = identity_of(config, description, held.licence)
     citation = description.citation or ((held.citation,) if held.citation else ())
-    data = description.data or (TrainingData(held.name, licence, " ".join(citation), len(held.cases)),)
+    data = description.data or (TrainingData(held.name, identity.licence, " ".join(citation), len(held.cases)),)
     return ModelCard(
         format=1,
-        id=name,
+        id=identity.id,
         version=description.version,
-        title=config.title or description.title or name,
+        title=identity.title,
         description=description.description,
         task="segment",
         network=NetworkSpec(plan.network.name, without_deep_supervision(plan.network.name, plan.network.arguments)),
         weights=unwritten,
         inputs=held.inputs,
-        licence=licence,
+        licence=identity.licence,
         spacing_mm=plan.spacing_mm,
         patch=plan.patch,
         crop=plan.crop,
@@ -425,23 +423,9 @@ def _run_facts(config: TrainConfig, result: TrainResult) -> dict[str, Any]:
     }
 
 
-def _as_id(name: str) -> str:
-    plain = re.sub(r"[^a-z0-9._-]+", "-", name.casefold()).strip("-._")
-    return plain[:64] or "model"
-
-
 def _inference_weights(network: NetworkSpec, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The weights without the heads that only deep supervision uses."""
     from medai.networks import build_network, without_deep_supervision
 
     needed = build_network(network.name, without_deep_supervision(network.name, network.arguments)).state_dict()
     return {name: weights[name] for name in needed}
-
-
-def _part(progress: ProgressCallback, start: float, end: float) -> ProgressCallback:
-    """A callback whose 0..1 is `start`..`end` of the whole run."""
-
-    def report(inner: Progress) -> None:
-        progress(Progress(start + inner.fraction * (end - start), inner.stage, inner.eta_s))
-
-    return report
