@@ -1,49 +1,28 @@
-"""Hidden until a later version: training of models from labelled volumes inside Slicer."""
+"""MedAI Train: from labelled cases in the scene to a model that MedAI Segmentation and Classification use at once."""
 
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import (
-    ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
-    ScriptedLoadableModuleWidget,
-)
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
+
+from MedAITrainLib.logic import MedAITrainLogic
+from MedAITrainLib.selftest import MedAITrainTest
+from MedAITrainLib.widget import MedAITrainWidget
+
+__all__ = ["MedAITrain", "MedAITrainLogic", "MedAITrainTest", "MedAITrainWidget"]
 
 
 class MedAITrain(ScriptedLoadableModule):
-    """Describes the module; it is hidden until it can do its work."""
+    """What Slicer's module list shows."""
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = "MedAI Train"
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        parent.dependencies = []
+        parent.dependencies = ["Volumes", "Segmentations", "Tables", "Plots"]
         parent.contributors = ["SlicerMedAI contributors"]
         parent.helpText = _(
-            "Trains models from labelled volumes. This module comes with a later version of MedAI; today models are "
-            "trained on the command line with 'medai train', and the resulting .medai file is used in MedAI "
-            "Segmentation or MedAI Classification."
+            "Trains a model from labelled cases: images with segmentations, of the open scene or of saved ones. Four "
+            "steps lead from the cases to a model that MedAI Segmentation lists at once. The training is a process of "
+            "its own with a folder: Slicer stays usable and may be closed; it can be paused and resumed."
         )
         parent.acknowledgementText = _("Not a medical device: results are for research and have to be checked.")
-        parent.hidden = True
-
-
-class MedAITrainWidget(ScriptedLoadableModuleWidget):
-    """The panel of the base class: a hidden module is shown to no one."""
-
-
-class MedAITrainLogic(ScriptedLoadableModuleLogic):
-    """Empty: no work is offered by this version."""
-
-
-class MedAITrainTest(ScriptedLoadableModuleTest):
-    """A module that cannot do its work yet must not be offered to anyone."""
-
-    def runTest(self):
-        self.setUp()
-        self.test_module_is_hidden()
-
-    def test_module_is_hidden(self):
-        import slicer
-
-        self.assertTrue(slicer.modules.medaitrain.hidden)

@@ -21,6 +21,8 @@ from medai.config.model_card import CARD_NAME, ModelCard
 from medai.config.validation import from_json
 from medai.errors import ConfigError, ModelError
 
+ARCHIVE_TIME = (2000, 1, 1, 0, 0, 0)
+"""Of all files in an archive: equal content gives equal archives."""
 ARCHIVE_SUFFIX = ".medai"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TEXT_NAME = re.compile(r"(LICEN[CS]E|README|NOTICE|CITATION)[A-Za-z0-9._-]*")

@@ -8,12 +8,13 @@ import re
 import shutil
 import sys
 import uuid
+import zipfile
 from pathlib import Path
 
 from medai.config.model_card import CARD_NAME
 from medai.errors import ModelError
 from medai.imageio.atomic import atomic_output, output_error
-from medai.models.files import ARCHIVE_SUFFIX, PackageFiles
+from medai.models.files import ARCHIVE_SUFFIX, ARCHIVE_TIME, PackageFiles
 from medai.models.package import ModelPackage, Source, check_files, open_package
 
 _log = logging.getLogger(__name__)
@@ -97,6 +98,25 @@ def install(path: Path | str, root: Path | None = None) -> ModelPackage:
         with atomic_output(target) as temporary:
             _copy(package, temporary)
     return open_package(target, "user")
+
+
+def export_package(path_or_id: Path | str, output: Path, root: Path | None = None) -> Path:
+    """Write a model as one .medai file, whole or not at all: its card, the files that it lists, the licence texts.
+
+    Raises ModelError (no such model, damaged) and OutputError (the file cannot be written).
+    """
+    package = open_model(path_or_id, root)
+    files = PackageFiles(package.root)
+    names = [CARD_NAME, *check_files(files, package.card), *files.texts]
+    with atomic_output(Path(output)) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name in names:
+            entry = zipfile.ZipInfo(name, ARCHIVE_TIME)
+            entry.external_attr = 0o100644 << 16
+            # Half-precision weights do not shrink; stored, they can be read in place.
+            entry.compress_type = zipfile.ZIP_STORED if name.endswith(".safetensors") else zipfile.ZIP_DEFLATED
+            with files.open(name) as source, archive.open(entry, "w", force_zip64=True) as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+    return Path(output)
 
 
 def remove(model_id: str, root: Path | None = None) -> Path:

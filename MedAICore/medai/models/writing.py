@@ -15,7 +15,7 @@ from medai.config.model_card import CARD_NAME, ModelCard, WeightFile
 from medai.config.validation import from_json, to_json
 from medai.errors import ModelError
 from medai.imageio.atomic import atomic_output
-from medai.models.files import ARCHIVE_SUFFIX
+from medai.models.files import ARCHIVE_SUFFIX, ARCHIVE_TIME
 from medai.models.package import ModelPackage
 from medai.models.privacy import check_privacy
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 # What a card that is yet to be written has as its weights: `write_package` puts the real files in their place.
 UNWRITTEN_WEIGHTS = (WeightFile("weights-0.safetensors", "0" * 64),)
-# A fixed time makes equal models equal files.
-_ZIP_TIME = (2000, 1, 1, 0, 0, 0)
 _LARGEST_FLOAT16 = 65504.0
 
 
@@ -104,7 +102,7 @@ def _write_archive(path: Path, content: Mapping[str, bytes]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         # The card first: tools that only look at it read the beginning of the file.
         for name in sorted(content, key=lambda n: (n != CARD_NAME, n)):
-            entry = zipfile.ZipInfo(name, _ZIP_TIME)
+            entry = zipfile.ZipInfo(name, ARCHIVE_TIME)
             entry.external_attr = 0o100644 << 16
             # Half-precision weights do not shrink; stored, they can be read in place.
             entry.compress_type = zipfile.ZIP_STORED if name.endswith(".safetensors") else zipfile.ZIP_DEFLATED

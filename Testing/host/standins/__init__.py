@@ -12,9 +12,9 @@ from host.binding import wrapper
 
 def register_all() -> None:
     """Make the stand-ins available as ``ctk.*`` and ``slicer.*``."""
-    from . import ctk_buttons, ctk_inputs, ctk_text, mrml_selectors, mrml_views, slicer_widgets
+    from . import ctk_buttons, ctk_inputs, ctk_text, mrml_selectors, mrml_views, plot_views, slicer_widgets
 
-    for module in (ctk_buttons, ctk_inputs, ctk_text, mrml_selectors, mrml_views, slicer_widgets):
+    for module in (ctk_buttons, ctk_inputs, ctk_text, mrml_selectors, mrml_views, plot_views, slicer_widgets):
         for name, value in vars(module).items():
             if isinstance(value, type) and name.startswith(("ctk", "qMRML", "qSlicer")):
                 wrapper.implementations[name] = value

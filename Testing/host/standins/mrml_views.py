@@ -1,4 +1,4 @@
-"""MRML containers and views: tables, segments, plots."""
+"""MRML containers and views: tables, segments."""
 
 from __future__ import annotations
 
@@ -238,27 +238,3 @@ class qMRMLSegmentationShow3DButton(QtWidgets.QPushButton):
 
     def setLocked(self, locked: bool) -> None:
         self.setProperty("locked", locked)
-
-
-class qMRMLPlotView(QtWidgets.QWidget):
-    """Takes a plot view node; draws nothing in the host."""
-
-    mrmlSceneChanged = QtCore.Signal(object)
-
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._scene: Any = None
-        self._node: Any = None
-
-    def setMRMLScene(self, scene: Any) -> None:
-        self._scene = scene
-        self.mrmlSceneChanged.emit(scene)
-
-    def mrmlScene(self) -> Any:
-        return self._scene
-
-    def setMRMLPlotViewNode(self, node: Any) -> None:
-        self._node = node
-
-    def mrmlPlotViewNode(self) -> Any:
-        return self._node

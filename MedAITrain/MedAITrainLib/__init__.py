@@ -1,0 +1,1 @@
+"""The MedAI Train module: what lies behind MedAITrain.py."""
