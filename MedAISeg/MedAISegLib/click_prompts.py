@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import slicer
-import vtk
 from slicer.i18n import tr as _
 
 from medai.config.requests import Prompt
 from medai.errors import InputError
 from medai.mrml.regions import roi_of_corners
+from medai.mrml.transforms import transform_between
 
 PromptKind = Literal["point", "box", "scribble", "lasso"]
 
@@ -53,8 +52,7 @@ def promptInVolume(placed: PlacedPrompt, volume: Any) -> Prompt:
     """
     points = np.array(placed.points, float).reshape(-1, 3)
     _checkFinite(points, _("was placed at a point that is no number"))
-    between = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, volume.GetParentTransformNode(), between)
+    between = transform_between(None, volume)
     moved = np.array([between.TransformPoint(point) for point in points]).reshape(-1, 3)
     _checkFinite(moved, _("lies where the volume's transform cannot be inverted"))
     if placed.kind == "box":

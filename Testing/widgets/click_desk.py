@@ -55,6 +55,7 @@ def add_transform(kind: str) -> Any:
     """A transform node: linear, or a warp of a few mm; None for "none"."""
     import slicer
     import vtk
+    from integration.mrml.scenes import corner_warp
 
     if kind == "none":
         return None
@@ -64,15 +65,7 @@ def add_transform(kind: str) -> Any:
         transform.RotateWXYZ(33, 1, 2, 3)
         transform.Translate(7, -8, 9)
     else:
-        source, target = vtk.vtkPoints(), vtk.vtkPoints()
-        for corner in range(8):
-            point = [90.0 * (corner >> axis & 1) - 45 for axis in range(3)]
-            source.InsertNextPoint(point)
-            target.InsertNextPoint([c + 4.0 * ((corner + axis) % 3) for axis, c in enumerate(point)])
-        transform = vtk.vtkThinPlateSplineTransform()
-        transform.SetSourceLandmarks(source)
-        transform.SetTargetLandmarks(target)
-        transform.SetBasisToR()
+        transform = corner_warp(45.0, 4.0)
     node.SetAndObserveTransformToParent(transform)
     return node
 

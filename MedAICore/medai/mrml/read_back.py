@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 
 from medai.errors import InputError
 from medai.image import Image
 from medai.labels import Label, LabelScheme, Terminology
 from medai.mrml.layers import LABELMAP, layers_of, segment_ids, values_on_grid
 from medai.mrml.overwrite import LABEL_TAG, tag_of
+from medai.mrml.transforms import difference_between
 from medai.mrml.volumes import check_volume, volume_matrix
 
 
@@ -41,7 +41,7 @@ def label_map_from_segmentation(
     scheme = _scheme(segmentation, wanted)
     value_of = dict(zip(wanted, scheme.values, strict=True))
     shape = volume_node.GetImageData().GetDimensions()[::-1]
-    matrix, transform = volume_matrix(volume_node), _to_volume(segmentation_node, volume_node)
+    matrix, transform = volume_matrix(volume_node), difference_between(segmentation_node, volume_node)
     labels = np.zeros(shape, np.uint8 if max(scheme.values) < 256 else np.uint16)
     for layer, layer_values in layers_of(segmentation, wanted):
         found = values_on_grid(layer, (0, 0, 0), shape, matrix, transform)
@@ -78,14 +78,3 @@ def _terminology(segment: Any) -> Terminology | None:
     """A segment's codes; None for the codes ("Tissue") that Slicer gives to every segment that nobody has coded."""
     text = segment.GetTerminology() or ""
     return None if text == slicer.vtkSegment().GetTerminology() else Terminology.from_slicer(text)
-
-
-def _to_volume(segmentation_node: Any, volume_node: Any) -> Any:
-    """The transform from the segmentation's to the volume's coordinates; None where both have the same parent."""
-    if segmentation_node.GetParentTransformNode() is volume_node.GetParentTransformNode():
-        return None
-    transform = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
-        segmentation_node.GetParentTransformNode(), volume_node.GetParentTransformNode(), transform
-    )
-    return transform

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import slicer
 import vtk
 
 from medai.image import Affine, Roi
+from medai.mrml.transforms import transform_between
 from medai.mrml.volumes import array_from_matrix
 
 
@@ -22,8 +22,7 @@ def roi_in_volume(roi_node: Any, volume_node: Any) -> Roi:
     half = np.array(roi_node.GetSize()) / 2
     signs = np.array([(a, b, c) for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)])
     world = (np.c_[signs * half, np.ones(8)] @ array_from_matrix(to_world).T)[:, :3]
-    between = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, volume_node.GetParentTransformNode(), between)
+    between = transform_between(None, volume_node)
     corners = np.array([between.TransformPoint(point) for point in world])
     return roi_of_corners(corners)
 

@@ -10,6 +10,7 @@ import vtk
 from vtk.util import numpy_support
 
 from medai.image import Affine, Array
+from medai.mrml.transforms import transform_between
 from medai.mrml.volumes import array_from_matrix, check_volume, matrix_from_array, volume_matrix
 
 
@@ -18,19 +19,10 @@ def linear_between(volume_node: Any, reference_node: Any) -> Affine | None:
 
     None where the parent transforms of the two differ by a warp.
     """
-    between, linear = _between(volume_node, reference_node), vtk.vtkTransform()
+    between, linear = transform_between(volume_node, reference_node), vtk.vtkTransform()
     if not slicer.vtkOrientedImageDataResample.IsTransformLinear(between, linear):
         return None
     return array_from_matrix(linear.GetMatrix())
-
-
-def _between(volume_node: Any, reference_node: Any) -> Any:
-    """The transform from the coordinates of `volume_node` to those of `reference_node`."""
-    between = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
-        volume_node.GetParentTransformNode(), reference_node.GetParentTransformNode(), between
-    )
-    return between
 
 
 class GridResampler:
@@ -48,7 +40,7 @@ class GridResampler:
         self._transform = vtk.vtkGeneralTransform()
         self._transform.PostMultiply()
         self._transform.Concatenate(matrix_from_array(volume_matrix(reference_node)))
-        self._transform.Concatenate(_between(reference_node, volume_node))
+        self._transform.Concatenate(transform_between(reference_node, volume_node))
         from_volume = np.linalg.inv(volume_matrix(volume_node)).astype(np.float64)
         self._transform.Concatenate(matrix_from_array(from_volume))
         # A copy that shares the voxels: its grid is the index of the array, whatever the node's image says.

@@ -23,6 +23,7 @@ from medai.mrml.layers import (
     segment_ids,
     values_on_grid,
 )
+from medai.mrml.transforms import difference_between
 from medai.mrml.volumes import check_volume, volume_matrix
 
 _SLAB_VOXELS = 1 << 21
@@ -72,7 +73,7 @@ class SegmentMaps:
         self._transform: Any = None
         if volume_node is not None:
             self._grid = volume_node.GetImageData().GetDimensions()[::-1], volume_matrix(volume_node)
-            self._transform = _to_volume(segmentation_node, volume_node)
+            self._transform = difference_between(segmentation_node, volume_node)
         self._work = self._slabs_of_all_layers()
 
     @property
@@ -207,17 +208,6 @@ def _reach(layer: Any, shape: tuple[int, int, int], matrix: Affine, transform: A
     if (low >= high).any():
         return None
     return slice(int(low[2]), int(high[2])), slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
-
-
-def _to_volume(segmentation_node: Any, volume_node: Any) -> Any:
-    """The transform from the segmentation's to the volume's coordinates; None where both have the same parent."""
-    if segmentation_node.GetParentTransformNode() is volume_node.GetParentTransformNode():
-        return None
-    transform = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
-        segmentation_node.GetParentTransformNode(), volume_node.GetParentTransformNode(), transform
-    )
-    return transform
 
 
 def _unique_names(names: dict[str, str]) -> dict[str, str]:

@@ -38,6 +38,7 @@ from medai.mrml.overwrite import (
     protects,
     tag_of,
 )
+from medai.mrml.transforms import transform_between
 from medai.mrml.volumes import array_from_matrix, check_volume, volume_matrix
 
 _log = logging.getLogger(__name__)
@@ -252,10 +253,7 @@ def matrix_in_segmentation(volume_node: Any, node: Any, has_others: bool) -> Aff
     matrix = volume_matrix(volume_node)
     if node is None or not has_others or node.GetParentTransformNode() is volume_node.GetParentTransformNode():
         return matrix
-    between, linear = vtk.vtkGeneralTransform(), vtk.vtkTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
-        volume_node.GetParentTransformNode(), node.GetParentTransformNode(), between
-    )
+    between, linear = transform_between(volume_node, node), vtk.vtkTransform()
     remedy = "Put both under the same transform, or write into a new segmentation."
     where = f"The segmentation '{node.GetName()}' and the volume '{volume_node.GetName()}' are under transforms that"
     if not slicer.vtkOrientedImageDataResample.IsTransformLinear(between, linear):

@@ -46,10 +46,7 @@ def add_transform(scene, kind: str):
         for point in generator.uniform((-160, 20, -1060), (-90, 110, -930), (8, 3)):
             source.InsertNextPoint(point)
             target.InsertNextPoint(point + generator.normal(0, 4, 3))
-        transform = vtk.vtkThinPlateSplineTransform()
-        transform.SetSourceLandmarks(source)
-        transform.SetTargetLandmarks(target)
-        transform.SetBasisToR()
+        transform = _thin_plate(source, target)
     else:
         grid = vtk.vtkImageData()
         grid.SetOrigin(-190, 0, -1090)
@@ -63,6 +60,24 @@ def add_transform(scene, kind: str):
         transform.SetInterpolationModeToCubic()
     node.SetAndObserveTransformToParent(transform)
     return scene.AddNode(node)
+
+
+def corner_warp(half_mm: float, step_mm: float):
+    """A thin-plate spline around the origin: the corners of a cube move by 0, 1 or 2 steps along each axis."""
+    source, target = vtk.vtkPoints(), vtk.vtkPoints()
+    for corner in range(8):
+        point = [half_mm * (2 * (corner >> axis & 1) - 1) for axis in range(3)]
+        source.InsertNextPoint(point)
+        target.InsertNextPoint([c + step_mm * ((corner + axis) % 3) for axis, c in enumerate(point)])
+    return _thin_plate(source, target)
+
+
+def _thin_plate(source, target):
+    transform = vtk.vtkThinPlateSplineTransform()
+    transform.SetSourceLandmarks(source)
+    transform.SetTargetLandmarks(target)
+    transform.SetBasisToR()
+    return transform
 
 
 def segment_mask(segmentation_node, segment_id: str, volume_node) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 import slicer
 import vtk
-from integration.mrml.scenes import SHAPE, grid_matrix
+from integration.mrml.scenes import SHAPE, corner_warp, grid_matrix
 
 from medai.errors import InputError
 from medai.image import Image
@@ -42,15 +42,7 @@ def transform(scene, kind):
         made.Scale(1.0, 1.2, 0.9)  # with the rotation a shear, which no volume node could hold
         made.Translate(3, -4, 5)
     elif kind == "thin-plate":
-        source, target = vtk.vtkPoints(), vtk.vtkPoints()
-        for corner in range(8):
-            point = [60.0 * (corner >> axis & 1) - 30 for axis in range(3)]
-            source.InsertNextPoint(point)
-            target.InsertNextPoint([c + 2.0 * ((corner + axis) % 3) for axis, c in enumerate(point)])
-        made = vtk.vtkThinPlateSplineTransform()
-        made.SetSourceLandmarks(source)
-        made.SetTargetLandmarks(target)
-        made.SetBasisToR()
+        made = corner_warp(30.0, 2.0)
     node.SetAndObserveTransformToParent(made)
     return node
 
