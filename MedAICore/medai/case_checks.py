@@ -93,14 +93,7 @@ def check_case(case: CaseSummary, empty: Severity = "error") -> Iterator[Finding
                 f"Only {inside:.0%} of the label '{name}' lies in the volume.",
                 "Check that segmentation and volume belong together and lie under the same transform.",
             )
-    for (lost, won), count in case.overlaps.items():
-        yield Finding(
-            case.name,
-            "warning",
-            "overlap",
-            f"'{lost}' and '{won}' overlap in {count} voxels; these count as '{won}'.",
-            "Remove the overlap in the segment editor, or move the label that should win to the end of the table.",
-        )
+    yield from overlap_findings(case.name, case.overlaps)
     if case.unknown:
         names = ", ".join(f"'{name}'" for name in case.unknown)
         yield Finding(
@@ -109,6 +102,18 @@ def check_case(case: CaseSummary, empty: Severity = "error") -> Iterator[Finding
             "unknown",
             f"Nobody has labelled {names} here: the training does not count that place as background.",
             "Add an empty segment of that name where the structure is absent.",
+        )
+
+
+def overlap_findings(case: str, overlaps: Mapping[tuple[str, str], int]) -> Iterator[Finding]:
+    """Warnings of labels that lost voxels to others; `overlaps` is (lost, won) -> voxels."""
+    for (lost, won), count in overlaps.items():
+        yield Finding(
+            case,
+            "warning",
+            "overlap",
+            f"'{lost}' and '{won}' overlap in {count} voxels; these count as '{won}'.",
+            "Remove the overlap in the segment editor, or move the label that should win to the end of the table.",
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from medai import __version__
+from medai.cli.check import check
 from medai.cli.classify import classify
 from medai.cli.click import OrderedCommand, click, click_benchmark
 from medai.cli.click_training import train_click
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (segment, classify, evaluate, prepare, plan, train, info):
+for _command in (segment, classify, evaluate, check, prepare, plan, train, info):
     app.command()(_command)
 app.command(cls=OrderedCommand)(click)
 app.command("click-benchmark")(click_benchmark)

@@ -32,7 +32,7 @@ def write_scene(
     from medai.mrml import create_surfaces, save_scene_mrb, volume_from_image, write_segmentation
     from medai.mrml.headless import headless_scene
 
-    with _quiet_vtk(), headless_scene() as host:
+    with quiet_vtk(), headless_scene() as host:
         nodes = [volume_from_image(host.scene, image, image.name) for image in images]
         name = f"{images[0].name} segmentation".strip()
         result = write_segmentation(host.scene, label_map, scheme, nodes[0], run_id=run_id, name=name)
@@ -42,7 +42,7 @@ def write_scene(
 
 
 @contextmanager
-def _quiet_vtk() -> Iterator[None]:
+def quiet_vtk() -> Iterator[None]:
     """Keep VTK's own reports off the terminal, unless MedAI's are wanted in detail: the errors here say enough."""
     import vtk
 

@@ -39,14 +39,22 @@ if TYPE_CHECKING:
 
 def prepare(
     dataset: Annotated[
-        Path, typer.Argument(help="A folder with images/ and labels/, an nnU-Net or MSD folder, or a list.")
+        Path,
+        typer.Argument(
+            help="A folder with images/ and labels/, an nnU-Net or MSD folder, a list, scenes (.mrb, .mrml or a folder "
+            "of them), or a DICOM folder with DICOM SEG."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", help="The folder to make: all that training needs.")],
+    folds: Annotated[
+        int, typer.Option("--folds", min=2, help="Folds by patient to store, where the data set has no splits.json.")
+    ] = 5,
+    split_seed: Annotated[int, typer.Option("--split-seed", min=0, help="What these folds are drawn with.")] = 0,
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> int:
     """Check and preprocess a data set once, so that training can read it quickly, on another machine too."""
-    return execute(lambda session: _prepare(dataset, output, session), json_output, debug)
+    return execute(lambda session: _prepare(dataset, output, folds, split_seed, session), json_output, debug)
 
 
 def train(
@@ -205,17 +213,20 @@ def _resume(options: dict[str, Any], session: Session) -> Outcome:
     return (_train_classifier if config.task == "classification" else _train)(config, session)
 
 
-def _prepare(dataset: Path, output: Path, session: Session) -> Outcome:
+def _prepare(dataset: Path, output: Path, folds: int, split_seed: int, session: Session) -> Outcome:
+    from medai.cli.labelled_sources import plain_dataset
     from medai.dataset.prepare import prepare as use_case
 
     _check_dataset(dataset)
     if output.exists() and (output.is_file() or any(output.iterdir())):
         raise OutputError(f"'{output}' exists already.", "Give a new folder, or remove that one.")
     check_folder(output.parent, output)
-    with session.progress() as progress:
-        cache = use_case(dataset, output, progress, session.cancelled)
+    with plain_dataset(dataset, output.parent, session) as plain, session.progress() as progress:
+        cache = use_case(plain, output, progress, session.cancelled, folds=folds, split_seed=split_seed)
     card = cache.card
     _warn_of_excluded(card.excluded, session)
+    for warning in card.warnings:
+        session.warn(warning)
     data = {
         "output": str(output),
         "cases": len(card.cases),

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from medai.case_checks import overlap_findings
 from medai.case_report import Finding
 from medai.dataset_json import DescribedCase, file_names, write_dataset_json
 from medai.errors import DatasetError, OutputError, output_error
@@ -29,10 +30,13 @@ from medai.mrml.labelled_visit import visit
 from medai.mrml.labelled_voxels import CaseLabels, label_steps
 from medai.nrrd_stream import segmentation_pairs, slabs_of, write_slabs
 
+Overlaps = dict[tuple[str, str], int]
+
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written: `files` is case name -> name of its files. `findings` tell of cases that were left out."""
+    """What was written: `files` is case name -> name of its files. `findings` tell of cases that were left out, and of
+    labels that overlap."""
 
     folder: Path
     files: dict[str, str]
@@ -68,7 +72,7 @@ def _export(
     files = file_names([case.name for case in cases])
     labels_path, images_path = temporary / "labels", temporary / "images"
 
-    def work(place: Any, case: LabelledCase) -> Generator[float, None, CaseLabels]:
+    def work(place: Any, case: LabelledCase) -> Generator[float, None, Overlaps]:
         return _write_case(place, case, table, images_path, labels_path, files[case.name])
 
     try:
@@ -77,6 +81,7 @@ def _export(
         same, findings = _with_equal_channels(cases)
         written, problems = yield from visit(scene, same, work)
         findings += problems
+        findings += [f for case, overlaps in written.items() for f in overlap_findings(case, overlaps)]
         if not written:
             reasons = " ".join(f"{f.case}: {f.message}" for f in findings[:5])
             raise DatasetError(f"No case could be exported. {reasons}".strip(), "Check the cases and mend the errors.")
@@ -108,7 +113,7 @@ def _with_equal_channels(cases: Sequence[LabelledCase]) -> tuple[list[LabelledCa
 
 def _write_case(
     scene: Any, case: LabelledCase, table: LabelTable, images: Path, labels: Path, file: str
-) -> Generator[float, None, CaseLabels]:
+) -> Generator[float, None, Overlaps]:
     nodes = require_nodes(scene, case)
     placement = placement_of(nodes.volumes[0])
     steps = label_steps(case, nodes.segmentation, placement, table)
@@ -140,7 +145,7 @@ def _write_case(
         path = images / f"{file}_{number:04d}.nrrd"
         for planes in write_slabs(path, slabs, place.shape, dtype, place.ijk_to_ras):
             yield 0.5 + 0.5 * (number + planes / place.shape[0]) / len(nodes.volumes)
-    return found
+    return found.overlaps
 
 
 def _extents(labels: Array, scheme: LabelScheme) -> Generator[float, None, dict[int, str]]:
