@@ -122,6 +122,12 @@ def _survey(
     stage: Stage,
     cancelled: CancelCheck,
 ) -> tuple[CacheCard, list[_Usable]]:
+    if inputs and len(inputs) != len(listing.channels):
+        raise DatasetError(
+            f"The data set '{dataset}' has {len(listing.channels)} channel(s), {len(inputs)} are described "
+            f"({', '.join(spec.name for spec in inputs)}).",
+            "Give a data set and a description (or a model to fine-tune) of the same channels.",
+        )
     values = tuple(spec.value for spec in labels) or tuple(listing.labels)
     facts, read, excluded, warnings = _measure(listing, values, stage, cancelled)
     if not read:

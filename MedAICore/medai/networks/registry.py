@@ -37,17 +37,26 @@ from medai.networks.unet import UNet, UNetArguments
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """One network of the registry: the dataclass that checks its arguments, the function that builds it, its task."""
+    """One network of the registry: the dataclass that checks its arguments, the function that builds it, its task.
+
+    `encoder` are the beginnings of the names of the weights that find features, which fine-tuning may leave as they
+    are; of a classifier they are all but the last layer.
+    """
 
     arguments: type
     build: Callable[[Any], nn.Module]
     task: Literal["segment", "classify"] = "segment"
+    encoder: tuple[str, ...] = ()
 
 
 NETWORKS: dict[str, NetworkEntry] = {
-    "unet": NetworkEntry(UNetArguments, UNet),
-    "dynunet": NetworkEntry(DynUNetArguments, build_dynunet),
-    "segresnet": NetworkEntry(SegResNetArguments, build_segresnet),
+    "unet": NetworkEntry(UNetArguments, UNet, encoder=("encoder.", "encoders.", "fusions.")),
+    "dynunet": NetworkEntry(
+        DynUNetArguments,
+        build_dynunet,
+        encoder=("network.input_block.", "network.downsamples.", "network.bottleneck."),
+    ),
+    "segresnet": NetworkEntry(SegResNetArguments, build_segresnet, encoder=("convInit.", "down_layers.")),
     "seed_cnn": NetworkEntry(SeedCNNArguments, SeedCNN, "classify"),
     "seed_cnn_any": NetworkEntry(SeedCNNAnyArguments, SeedCNNAny, "classify"),
     "structure_cnn": NetworkEntry(StructureCNNArguments, StructureCNN, "classify"),
@@ -99,6 +108,28 @@ def without_deep_supervision(name: str, arguments: Mapping[str, Any]) -> dict[st
     """The arguments for a network that only predicts: the same weights, less the heads that training alone uses."""
     known = {field.name for field in dataclasses.fields(NETWORKS[name].arguments)}
     return {**arguments, **({"deep_supervision": False} if "deep_supervision" in known else {})}
+
+
+def output_weights(name: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the weights whose first axis is the labels (with background) or classes: what one more would change."""
+    key = "classes" if NETWORKS[name].task == "classify" else "out_channels"
+    more = {**arguments, key: arguments[key] + 1}
+    with torch.device("meta"):  # shapes without memory
+        now, then = (build_network(name, these).state_dict() for these in (arguments, more))
+    return tuple(weight for weight, tensor in now.items() if tensor.shape != then[weight].shape)
+
+
+def encoder_weights(name: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Beginnings of the names of the weights that find features, see `NetworkEntry.encoder`."""
+    entry = NETWORKS[name]
+    if entry.encoder:
+        return entry.encoder
+    if entry.task != "classify":
+        raise ConfigError(f"It is not known which part of the network '{name}' is its encoder.", "Train all of it.")
+    last = output_weights(name, arguments)
+    with torch.device("meta"):
+        weights = build_network(name, arguments).named_parameters()
+    return tuple(weight for weight, _ in weights if weight not in last)
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:

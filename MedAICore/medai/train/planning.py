@@ -10,6 +10,7 @@ from medai.config.training import FOLDS_OF_BEST, ModelDescription, Plan, PlanSum
 from medai.dataset.cache import Cache, CachedCase, is_cache
 from medai.errors import ConfigError, DatasetError
 from medai.progress import CancelCheck, ProgressCallback, never_cancelled, no_progress
+from medai.train.finetune import as_the_parent, parent_of, plan_after
 from medai.train.segmentation import choices_of, description_of, prepared_cache
 
 if TYPE_CHECKING:
@@ -32,8 +33,10 @@ def plan_summary(
     if config.task != "segmentation":
         raise ConfigError(f"There is no plan for the task '{config.task}'.", "Plans are made for segmentation.")
     compute = choose_compute(config.device)
-    cache = _surveyed(config, description_of(config), progress, cancelled)
-    plan = plan_for(cache, config, compute.device)
+    parent = parent_of(config)
+    config, description = as_the_parent(config, description_of(config), parent)
+    cache = _surveyed(config, description, progress, cancelled)
+    plan = plan_for(cache, config, compute.device) if parent is None else plan_after(parent, cache, config)
     settings = settings_for(cache, plan, config, config.fold, compute)
     return _summary(config, cache, plan, settings, measure(settings, compute), compute)
 

@@ -15,6 +15,7 @@ from medai.config.training import ModelDescription, Plan, PreprocessingChoices, 
 from medai.dataset.cache import Cache, ExcludedCase, is_cache, open_cache
 from medai.errors import ConfigError, DatasetError
 from medai.progress import CancelCheck, ProgressCallback, never_cancelled, no_progress, part_of
+from medai.train.finetune import as_the_parent, card_after, parent_of, plan_after, write_start
 from medai.train.interruption import stopped_by_sigterm
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from medai.classify.training import ClassifierResult
     from medai.inference.anomaly import FeatureDistance
+    from medai.models import ModelPackage
     from medai.training import Compute, Outcome, TrainingSettings
     from medai.training.run_record import RunRecord
 
@@ -79,21 +81,25 @@ def _run(
 ) -> TrainResult:
     from medai.inference.anomaly import FILE_NAME, anomaly_spec
     from medai.models import UNWRITTEN_WEIGHTS, write_package
+    from medai.models.inheritance import licence_after
     from medai.training import choose_compute
     from medai.training.presets import plan_for
 
-    description = description_of(config)
+    wanted, parent = config, parent_of(config)
+    config, description = as_the_parent(config, description_of(config), parent)
     compute = choose_compute(config.device)
     record.stage("preparing")
     cache = _cache(config, description, root, record.told(part_of(progress, 0.0, 0.02), "preparing"), stopped)
-    plan = plan_for(cache, config, compute.device)
+    if parent is not None:  # what the end would refuse is refused before the work
+        licence_after(parent.card, wanted.licence or description.licence, cache.card.licence)
+    plan = plan_for(cache, config, compute.device) if parent is None else plan_after(parent, cache, config)
     outcomes: list[Outcome] = []
     all_settings: list[TrainingSettings] = []
     scores: list[dict[str, dict[str, float]]] = []
     for fold in range(config.fold, config.folds):
         part = part_of(progress, 0.02 + 0.98 * fold / config.folds, 0.02 + 0.98 * (fold + 1) / config.folds)
         record.stage("training", fold=fold)
-        outcome, settings = _train_fold(cache, plan, config, fold, compute, root, record, part, stopped)
+        outcome, settings = _train_fold(cache, plan, config, fold, compute, root, record, parent, part, stopped)
         if outcome.stopped_early and outcomes and outcome.steps < _ENOUGH_OF_A_FOLD * settings.steps:
             _log.warning("Fold %d was hardly begun and is left out.", fold)
             break
@@ -111,9 +117,11 @@ def _run(
     card = _card(config, description, cache, plan, result, UNWRITTEN_WEIGHTS)
     weights = [_inference_weights(plan.network, o.weights) for o in outcomes]
     files: dict[str, bytes] = {}
+    if parent is not None:
+        card, files = card_after(card, parent, wanted.licence or description.licence, cache.card.licence)
     distance = _fit_anomaly(cache, plan, weights[0], all_settings[0], compute)
     if distance is not None:
-        files = {FILE_NAME: distance.to_bytes()}
+        files[FILE_NAME] = distance.to_bytes()
         card = replace(card, anomaly=anomaly_spec(distance, files[FILE_NAME]))
     write_package(Path(config.output), card, weights, files=files)
     return result
@@ -223,8 +231,9 @@ def _described(cache: Cache, description: ModelDescription) -> Cache:
         made = [spec.normalization for spec in card.inputs]
         if [spec.normalization for spec in description.inputs] != made:
             raise ConfigError(
-                f"The description's inputs are normalised otherwise than '{cache.root}' was prepared.",
-                "Prepare the data set again.",
+                f"The inputs that are described, or that the model to fine-tune has, are normalised otherwise than "
+                f"'{cache.root}' was prepared.",
+                "Train from the data set itself, or prepare it again.",
             )
         card = replace(card, inputs=description.inputs)
     return replace(cache, card=card)
@@ -238,6 +247,7 @@ def _train_fold(
     compute: Compute,
     root: Path,
     record: RunRecord,
+    parent: ModelPackage | None,
     progress: ProgressCallback,
     cancelled: CancelCheck,
 ) -> tuple[Outcome, TrainingSettings]:
@@ -250,6 +260,8 @@ def _train_fold(
         if folder.config.is_file():
             _check_same_run(folder.read_settings(), settings, config, folder.root)
         folder.write_settings(settings)
+        if parent is not None and not folder.checkpoint.is_file():
+            write_start(parent, cache, settings, folder)
         by_name = {case.name: case for case in cache.card.cases}
         trainer = Trainer(settings, compute, folder)
         trainer.stop_asked = record.stop_asked

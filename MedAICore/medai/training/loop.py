@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from medai.augmentation import augment
 from medai.dataset.cache import CaseArrays
 from medai.errors import Cancelled, MedAIError
 from medai.losses import DeepSupervision, merge_unknown, segmentation_loss
-from medai.networks import build_network
+from medai.networks import build_network, load_weights
 from medai.progress import CancelCheck, Progress, ProgressCallback
 from medai.training.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
 from medai.training.ema import WeightAverage
@@ -75,6 +76,9 @@ class Trainer:
         self.flat = settings.patch[0] == 1
         layout = compute.memory_format(2 if self.flat else 3)
         network = build_network(settings.network.name, settings.network.arguments)
+        if settings.initial_weights:
+            load_weights(network, load_file(folder.root / settings.initial_weights))
+        self._still = freeze(network, settings.frozen)
         self.network: nn.Module = network.to(compute.device).to(memory_format=layout)  # type: ignore[call-overload]
         self.average = WeightAverage(self.network, settings.ema_decay)
         self.optimizer = make_optimizer(self.network, settings)
@@ -168,6 +172,8 @@ class Trainer:
             x, y = x.squeeze(2), y.squeeze(2)
         x = x.contiguous(memory_format=self.compute.memory_format(2 if self.flat else 3))
         self.network.train()
+        for norm in self._still:
+            norm.eval()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with self.compute.autocast():
@@ -256,10 +262,20 @@ class Trainer:
         self.folder.forget_after(self.step)
 
 
+def freeze(network: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
+    """Keep the weights whose names begin so from being trained; the norms among them, whose statistics must stay."""
+    for name, parameter in network.named_parameters():
+        if name.startswith(names):
+            parameter.requires_grad_(False)
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)]
+    return [norm for norm in norms if norm.weight is not None and not norm.weight.requires_grad]
+
+
 def make_optimizer(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum, or AdamW (Loshchilov and Hutter 2019); norms and biases are not decayed."""
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
+    trained = [p for p in network.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim > 1]
+    plain = [p for p in trained if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=True)

@@ -16,11 +16,14 @@ from medai.config.training import Plan, TrainConfig
 from medai.dataset.cache import Cache
 from medai.dataset.plan import CPU_BUDGET, GPU_BUDGET, Budget, NetworkStyle, make_plan
 from medai.dataset.split import split_for
+from medai.networks import encoder_weights
 from medai.training.precision import Compute
 from medai.training.settings import TrainingSettings
 
 _FRAME = re.compile(r"(?P<name>.*?)[ _]?t(?P<offset>[+-]\d+)?")
 _MOMENTUM = 0.99
+_FINE_TUNING_RATE = 0.25  # of the learning rate from scratch: what was learned is to be kept
+INITIAL_WEIGHTS = "initial.safetensors"
 _COARSE = 3.0  # an axis so many times coarser than the finest is not rotated into the others
 _LEARNING_RATES = {"adamw": 2e-3, "sgd": 1e-2}
 _WEIGHT_DECAYS = {"adamw": 1e-2, "sgd": 3e-5}
@@ -140,7 +143,11 @@ def settings_for(cache: Cache, plan: Plan, config: TrainConfig, fold: int, compu
         batch_size=plan.batch_size,
         max_minutes=config.max_minutes / config.folds if config.max_minutes else None,
         optimizer=optimizer,
-        learning_rate=config.learning_rate or _LEARNING_RATES[optimizer],
+        learning_rate=config.learning_rate
+        or _LEARNING_RATES[optimizer] * (_FINE_TUNING_RATE if config.finetune_from else 1.0),
+        initial_weights=INITIAL_WEIGHTS if config.finetune_from else "",
+        frozen=encoder_weights(plan.network.name, plan.network.arguments) if config.freeze_encoder else (),
+        processes=config.gpus,
         weight_decay=_WEIGHT_DECAYS[optimizer] if config.weight_decay is None else config.weight_decay,
         momentum=_MOMENTUM if config.momentum is None else config.momentum,
         loss=config.loss or "dice_ce",
