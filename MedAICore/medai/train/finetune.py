@@ -79,9 +79,7 @@ def plan_after(parent: ModelPackage, cache: Cache, config: TrainConfig) -> Plan:
         batch_size=config.batch_size or _BATCH,
         network=network,
         crop=cache.card.crop,
-        notes=(
-            f"fine-tuned from {card.id} {card.version}; a patch of {math.prod(patch)} voxels, {sides} mm (k, j, i)",
-        ),
+        notes=(f"fine-tuned from {card.id} {card.version}, a patch of {sides} mm (k, j, i)",),
     )
 
 
