@@ -101,7 +101,8 @@ class ModelSelector:
         for entry in self.catalog.search(self._search.text):
             item = qt.QListWidgetItem(entry.card.title)
             item.setData(MODEL_ID_ROLE, entry.card.id)
-            item.setToolTip(entry.card.description or entry.card.title)
+            # The title too: a narrow panel cuts long ones off.
+            item.setToolTip("\n".join(filter(None, (entry.card.title, entry.card.description))))
             self._list.addItem(item)
         self._filling = False
         self._showRow()

@@ -185,6 +185,7 @@ def test_search_narrows_the_models(panel, tmp_path, weights):
     panel.widget.enter()
     panel.ui.modelSearchLineEdit.text = "kidneys"
     assert [panel.ui.modelList.item(row).text() for row in range(panel.ui.modelList.count)] == ["Kidneys in CT"]
+    assert panel.ui.modelList.item(0).toolTip().startswith("Kidneys in CT"), "a narrow panel cuts titles off"
     panel.ui.modelSearchLineEdit.text = "bright ball phantom"
     assert panel.ui.modelList.count == 1
 
