@@ -42,7 +42,7 @@ slow: env  ## the slow tests (real training and inference)
 bench: env  ## MedAI beside its peers (half an hour on two cores); writes docs/benchmarks.md; BENCH_ARGS=--quick only tries; keeps its files in the user's cache (medai-benchmarks)
 	$(call timed,bench,(cd Testing && ../$(PY) -m benchmarks $(BENCH_ARGS)) || status=$$?)
 
-demo: env  ## segment both hippocampi of a head (or of INPUT=file) into demo/
+demo: env  ## segment brain and hippocampi of a head (or of INPUT=file) into demo/
 	$(call timed,demo,$(PY) -m medai.demo $(if $(INPUT),--input "$(INPUT)") --output demo || status=$$?)
 
 lint: env  ## ruff (rules and format) and the import contracts

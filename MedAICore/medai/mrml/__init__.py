@@ -14,7 +14,7 @@ from medai.mrml.resampling import GridResampler, linear_between
 from medai.mrml.scene_file import save_scene_mrb
 from medai.mrml.segment_maps import SegmentMap, SegmentMaps
 from medai.mrml.surfaces import create_surfaces, surface_steps
-from medai.mrml.tables import table_from_statistics
+from medai.mrml.tables import is_unusual, table_of_structures
 from medai.mrml.volumes import image_from_volume, volume_from_image
 from medai.mrml.write_back import WriteResult, write_segmentation
 
@@ -30,6 +30,7 @@ __all__ = [
     "has_curves",
     "image_from_volume",
     "is_class_table",
+    "is_unusual",
     "label_map_from_segmentation",
     "linear_between",
     "new_map_data",
@@ -37,7 +38,7 @@ __all__ = [
     "save_scene_mrb",
     "show_over",
     "surface_steps",
-    "table_from_statistics",
+    "table_of_structures",
     "volume_from_image",
     "write_curves",
     "write_map",

@@ -1,16 +1,24 @@
-"""``python -m medai.demo``: what it refuses and, with the shipped model, what it finds in the template."""
+"""``python -m medai.demo``: what it refuses and, with the shipped models, what it finds in the template."""
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from medai.config.label_rules import PlausibilitySpec, TotalSpec
+from medai.config.model_card import InputSpec, LabelSpec, ModelCard, NetworkSpec
+from medai.demo.brain import installed_brain_model
 from medai.demo.command import MODEL_ID, main
+from medai.errors import InputError
 from medai.image import Image
 from medai.imageio import read_label_map, write_image
-from medai.models import shipped_folder
+from medai.models import UNWRITTEN_WEIGHTS, shipped_folder, write_package
+from medai.networks import build_network
 
 
 @pytest.fixture
@@ -40,14 +48,77 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert error.value.code == 2
 
 
-@pytest.mark.usefixtures("shipped_model")
-def test_what_is_no_head_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("nilearn")
+def brain_package(folder: Path, **changes: Any) -> Path:
+    """A package named brain-any whose network knows nothing."""
+    arguments = {
+        "in_channels": 1, "out_channels": 3, "channels": [4, 8], "strides": [[1, 1, 1], [2, 2, 2]],
+        "kernel_sizes": [[3, 3, 3]] * 2, "blocks_per_stage": [1, 1],
+    }  # fmt: skip
+    torch.manual_seed(0)
+    card = ModelCard(
+        1, "brain-any", "1", "Brain", "segment", NetworkSpec("unet", arguments), UNWRITTEN_WEIGHTS, (InputSpec("MR"),),
+        "Apache-2.0", (6.0, 6.0, 6.0), (16, 16, 16),
+        labels=(LabelSpec(10, "Left-Thalamus", (0, 0.5, 0)), LabelSpec(49, "Right-Thalamus", (0, 0.5, 0.1))),
+        totals=(TotalSpec("Thalami"),), **changes,
+    )  # fmt: skip
+    write_package(folder / "brain-any", card, [build_network("unet", arguments).state_dict()])
+    return folder / "brain-any"
+
+
+@pytest.fixture
+def noise(tmp_path: Path) -> Path:
+    """A volume in which nothing can be located."""
     voxels = np.random.default_rng(0).normal(100, 20, (1, 26, 28, 24)).astype(np.float32)
     write_image(tmp_path / "static.nrrd", Image(voxels, np.diag([6.0, 6.0, 6.0, 1.0])))
-    assert main(["--input", str(tmp_path / "static.nrrd"), "--output", str(tmp_path / "out")]) == 1
+    return tmp_path / "static.nrrd"
+
+
+def test_the_brain_is_segmented_where_its_model_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medai.models.library.user_folder", lambda: tmp_path / "user")
+    monkeypatch.setattr("medai.models.library.shipped_folder", lambda: tmp_path / "shipped")
+    assert installed_brain_model() is None
+    (tmp_path / "shipped").mkdir()
+    brain_package(tmp_path / "shipped")
+    found = installed_brain_model()
+    assert found is not None
+    assert found.card.id == "brain-any"
+
+
+@pytest.mark.usefixtures("shipped_model")
+def test_the_brain_is_kept_where_the_hippocampi_are_not_located(
+    tmp_path: Path, noise: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nilearn")
+    pytest.importorskip("slicer", reason="slicer-core is not installed")
+
+    def lost(*_: Any) -> None:
+        raise InputError("The hippocampi could not be located.")
+
+    monkeypatch.setattr("medai.demo.command.match_template", lost)  # takes long; the next test does it
+    out = tmp_path / "out"
+    model = brain_package(tmp_path)
+    assert main(["--input", str(noise), "--output", str(out), "--brain-model", str(model), "--device", "cpu"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "could not be located" in printed
+    assert "Left-Thalamus" in printed
+    label_map, scheme = read_label_map(out / "brain.seg.nrrd")
+    assert scheme is not None
+    assert label_map.shape == (26, 28, 24)
+    with (out / "brain-volumes.csv").open(newline="", encoding="utf-8") as stream:
+        rows = {row["structure"]: int(row["voxels"]) for row in csv.DictReader(stream)}
+    assert rows["Left-Thalamus"] == int((label_map.channel(0) == scheme.by_name("Left-Thalamus").value).sum())
+    assert rows["Thalami"] == int((label_map.channel(0) != 0).sum())
+    assert not (out / "hippocampus.seg.nrrd").exists()
+
+
+@pytest.mark.usefixtures("shipped_model")
+def test_what_neither_model_knows_is_refused(tmp_path: Path, noise: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("nilearn")
+    model = brain_package(tmp_path, plausibility=PlausibilitySpec({"Thalami": (0.001, 0.002)}))
+    out = tmp_path / "out"
+    assert main(["--input", str(noise), "--output", str(out), "--brain-model", str(model), "--device", "cpu"]) == 1
     assert "could not be located" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    assert not out.exists()
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import slicer
 import slicer.util
 from integration.mrml.scenes import SHAPE, add_transform, grid_matrix, scheme_of
 
+from medai.config.requests import LabelFound, TotalFound
 from medai.errors import GeometryError, InputError, OutputError
 from medai.image import Image
 from medai.label_statistics import label_statistics
@@ -19,7 +20,7 @@ from medai.mrml import (
     image_from_volume,
     label_map_from_segmentation,
     save_scene_mrb,
-    table_from_statistics,
+    table_of_structures,
     volume_from_image,
     write_segmentation,
 )
@@ -112,14 +113,34 @@ def test_statistics_and_their_table(scene, volume, noise_labels):
     assert statistics[0].volume_ml == pytest.approx(statistics[0].voxels * 0.37 * 0.91 * 4.3 / 1000)
     assert statistics[1].mean == pytest.approx(image.channel(0)[noise_labels == 4].mean())
     assert statistics[2].mean is None
-    table = table_from_statistics(scene, statistics, "volumes")
+    found = [LabelFound(**vars(row)) for row in statistics]
+    table = table_of_structures(scene, found, name="volumes")
     assert table.GetNumberOfRows() == 3
     assert table.GetCellText(1, 0) == "organ 4"
     assert slicer.util.arrayFromTableColumn(table, "Volume (mL)")[0] == pytest.approx(statistics[0].volume_ml)
-    assert math.isnan(slicer.util.arrayFromTableColumn(table, "Mean")[2])
-    again = table_from_statistics(scene, statistics[:1], node=table)
+    assert math.isnan(slicer.util.arrayFromTableColumn(table, "Mean intensity")[2])
+    assert table.GetColumnIndex("Expected Dice") == table.GetColumnIndex("Note") == -1
+    again = table_of_structures(scene, found[:1], node=table)
     assert again is table
     assert table.GetNumberOfRows() == 1
+
+
+def test_totals_quality_and_unusual_volumes_are_in_the_table(scene):
+    structures = [
+        LabelFound(1, "a", 10, 1.0, 5.0, 0.5, quality=0.9, usual_ml=(0.5, 2.0)),
+        LabelFound(2, "b", 90, 9.0, 6.0, 0.5, quality=0.4, usual_ml=(1.0, 3.0)),
+        LabelFound(3, "c", 0, 0.0),
+    ]
+    totals = [TotalFound("all", 100, 10.0, (11.0, 20.0)), TotalFound("a and c", 10, 1.0)]
+    table = table_of_structures(scene, structures, totals)
+    titles = [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())]
+    cells = {t: [table.GetCellText(row, n) for row in range(5)] for n, t in enumerate(titles)}
+    assert cells["Structure"] == ["a", "b", "c", "all", "a and c"]
+    assert cells["Note"] == ["", "unusual volume", "", "unusual volume", ""]
+    assert slicer.util.arrayFromTableColumn(table, "Voxels").tolist() == [10, 90, 0, 100, 10]
+    assert slicer.util.arrayFromTableColumn(table, "Expected Dice")[:2] == pytest.approx([0.9, 0.4])
+    assert np.isnan(slicer.util.arrayFromTableColumn(table, "Expected Dice")[2:]).all()
+    assert slicer.util.arrayFromTableColumn(table, "Usual highest (mL)")[3] == 20.0
 
 
 def test_a_scene_file_opens_with_volume_and_segments_as_they_were(scene, volume, noise_labels, tmp_path):
