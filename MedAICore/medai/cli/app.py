@@ -14,7 +14,7 @@ from medai.cli.classify import classify
 from medai.cli.click import OrderedCommand, click, click_benchmark
 from medai.cli.click_training import train_click
 from medai.cli.console import EXIT_CANCELLED, EXIT_USAGE, print_error_object
-from medai.cli.evaluate import evaluate
+from medai.cli.evaluate import compare, evaluate
 from medai.cli.info import info
 from medai.cli.models import models_app
 from medai.cli.segment import segment
@@ -29,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (segment, classify, evaluate, check, prepare, plan, train, info):
+for _command in (segment, classify, evaluate, compare, check, prepare, plan, train, info):
     app.command()(_command)
 app.command(cls=OrderedCommand)(click)
 app.command("click-benchmark")(click_benchmark)
