@@ -25,6 +25,8 @@ from benchmarks.settings import Settings
 
 # The page's order; the engine's come first when they are measured, since an interrupted run keeps what it has.
 SECTIONS = ("sliding_window", "export", "end_to_end", "scene", "growth")
+# Measured only where it is asked for by name: they have no peer, and some need data beside the checkout.
+OPTIONAL = ("brain",)
 _MEASURED_FIRST = ("sliding_window", "end_to_end", "growth")
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
 RESULTS = FOLDER / "results"
@@ -42,7 +44,9 @@ _NO_GPU = (
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line asks for; the exit code."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="these comparisons alone")
+    parser.add_argument(
+        "--only", nargs="+", choices=(*SECTIONS, *OPTIONAL), default=SECTIONS, help="these comparisons alone"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny sizes; the page is not written")
     parser.add_argument("--rounds", type=int, default=2, help="alternating rounds of the paired measurements")
     parser.add_argument("--json", type=Path, help="write all figures here too")
@@ -61,7 +65,11 @@ def main(arguments: list[str] | None = None) -> int:
                     shutil.rmtree(kept, ignore_errors=True)
             keep_pieces(PIECES)
             sections = [] if options.report else _measured(options.only, settings, RESULTS)
-            sections = [report.Section.load(path) for key in SECTIONS if (path := RESULTS / f"{key}.json").is_file()]
+            sections = [
+                report.Section.load(path)
+                for key in (*SECTIONS, *OPTIONAL)
+                if (path := RESULTS / f"{key}.json").is_file()
+            ]
     except BenchmarkError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
@@ -80,7 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _measured(keys: Sequence[str], settings: Settings, folder: Path) -> list[report.Section]:
     """Measure one comparison after the other; one that fails says so in its place and stops none of the others."""
     sections = []
-    for key in sorted(keys, key=lambda key: (key not in _MEASURED_FIRST, SECTIONS.index(key))):
+    order = (*SECTIONS, *OPTIONAL)
+    for key in sorted(keys, key=lambda key: (key not in _MEASURED_FIRST, order.index(key))):
         started = time.perf_counter()
         conditions = machine.Conditions.now()
         try:

@@ -18,7 +18,9 @@ class SyntheticTrainConfig:
     label_maps.json, or none), `description` one with a `ModelDescription` for the card. Without `steps` the run goes on
     until it is stopped; `cooldown_steps` on resuming lets the learning rate fall to zero over so many steps and ends
     the run. `scans` holds fields of `medai.synthesis.scans.ScanSettings`. `hold_out` maps are drawn by `seed` for
-    validation where the description names none.
+    validation where the description names none. `start_from`, the run folder or package of an earlier training, gives
+    the weights of all layers whose names and shapes are equal. A `coarse` network keeps the full resolution in its
+    second stage: trained at voxels twice as large, it costs a fifth, and a run at the fine voxels can start from it.
     """
 
     maps: str
@@ -36,6 +38,8 @@ class SyntheticTrainConfig:
     spacing_mm: tuple[float, float, float] = (2.0, 2.0, 2.0)
     patch: tuple[int, int, int] = (64, 64, 64)
     channels: tuple[int, ...] = (16, 32, 64, 128, 192)
+    coarse: bool = False
+    start_from: str = ""
     hold_out: int = 0
     scans: dict[str, Any] | None = None
     checkpoint_minutes: float = 5.0

@@ -48,14 +48,19 @@ def read_description(folder: Path, file: Path | None) -> LabelMapsDescription:
 
 
 def read_label_maps(
-    folder: Path, description: LabelMapsDescription, progress: ProgressCallback = no_progress
+    folder: Path,
+    description: LabelMapsDescription,
+    progress: ProgressCallback = no_progress,
+    names: Sequence[str] = (),
 ) -> LabelMapFolder:
-    """All label maps of `folder`, turned to superior, anterior, right (k, j, i) and cropped to what they show.
+    """The label maps of `folder`, turned to superior, anterior, right (k, j, i) and cropped to what they show.
+
+    `names` (without suffix) are the only ones to read; all by default.
 
     Raises DatasetError: no label map, a map without any label, more than 255 values, a described value that no map
     has; and what reading the files raises.
     """
-    files = label_map_files(folder)
+    files = [file for file in label_map_files(folder) if not names or stem(file) in names]
     maps = []
     for number, file in enumerate(files):
         progress(Progress(number / len(files), "reading label maps"))
@@ -67,9 +72,9 @@ def read_label_maps(
     entries = _entries(present, description, folder)
     table, labels = _table(entries, description)
     volumes = tuple(_volume(name, image, table) for name, image in maps)
-    unknown = sorted(set(description.held_out) - {volume.name for volume in volumes})
+    unknown = sorted({*description.held_out, *names} - {stem(file) for file in label_map_files(folder)})
     if unknown:
-        raise DatasetError(f"There is no label map '{unknown[0]}' in '{folder}' to hold out.", "Correct held_out.")
+        raise DatasetError(f"There is no label map '{unknown[0]}' in '{folder}'.", "Correct held_out.")
     return LabelMapFolder(volumes, table, labels, description.held_out)
 
 

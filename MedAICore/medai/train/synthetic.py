@@ -5,6 +5,7 @@ A run goes on until it is stopped or its cooldown is over; every checkpoint can 
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from medai.dataset.label_map_folder import LabelMapFolder
     from medai.training.synthetic import SyntheticSettings, SyntheticTrainer
 
+_log = logging.getLogger(__name__)
 _MANY_STEPS = 10_000_000
 _UNKNOWN_LICENCE = "LicenseRef-unknown"
 
@@ -74,6 +76,8 @@ def run(
                 trainer.settings = settings
         else:
             folder.start()
+            if config.start_from:
+                _start_from(Path(config.start_from), trainer)
         finished = False
         if not config.package_only:
             folder.write_settings(settings)
@@ -100,6 +104,26 @@ def _fit(
     sampler = SyntheticSampler(trained, data.table, trainer.settings)
     watched = SyntheticSampler(held, data.table, trainer.settings) if held else None
     return trainer.fit(sampler, watched, progress, over)
+
+
+def _start_from(earlier: Path, trainer: SyntheticTrainer) -> None:
+    """Give network and average the earlier training's averaged weights, where names and shapes are equal."""
+    from medai.models import open_model
+    from medai.training.checkpoint import load_checkpoint
+    from medai.training.run_folder import RunFolder
+
+    checkpoint = RunFolder(earlier).checkpoint
+    if checkpoint.is_file():
+        weights = load_checkpoint(checkpoint, trainer.compute.device)["average"]
+    else:
+        weights = dict(open_model(earlier).weights(0))
+    own = trainer.network.state_dict()
+    fitting = {name: tensor for name, tensor in weights.items() if name in own and own[name].shape == tensor.shape}
+    if not fitting:
+        raise ConfigError(f"No layer of '{earlier}' fits the network.", "Give channels and labels as there.")
+    _log.info("%d of %d tensors are taken from '%s'.", len(fitting), len(own), earlier)
+    for network in (trainer.network, trainer.average.network):
+        network.load_state_dict({**own, **fitting})
 
 
 def _check_folder(checkpoint: Path, config: SyntheticTrainConfig) -> None:
@@ -147,7 +171,7 @@ def _settings(config: SyntheticTrainConfig, data: LabelMapFolder, folder: Any) -
             "in_channels": 1,
             "out_channels": classes,
             "channels": list(config.channels),
-            "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
+            "strides": [[1, 1, 1], [1, 1, 1] if config.coarse else [2, 2, 2], *[[2, 2, 2]] * (stages - 2)],
             "blocks_per_stage": [1] + [2] * (stages - 1),
             "decoder_blocks_per_stage": [1] * (stages - 1),
             "normalization": "group",
