@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from medai.train.synthetic import SyntheticResult
 
-SYNTHETIC_ONLY = ("synthetic_from", "map_labels", "hold_out", "cooldown", "package_only")
+SYNTHETIC_ONLY = ("synthetic_from", "map_labels", "hold_out", "cooldown", "coarse", "package_only")
 """Options of ``medai train`` that only a training on label maps has."""
 _TAKEN = ("output", "resume", "device", "seed", "steps", "max_minutes", "batch_size", "learning_rate", "description")
 _SHAPES = ("width", "depth", "patch", "spacing_mm")
-# What has no meaning here but a default value of its own, or is for every command.
-_ALLOWED = ("dataset", "task", "preset", "gpus", "json_output", "debug", "run_folder")
+# What is read by another name, has no meaning here but a default value, or is of every command.
+_ALLOWED = ("dataset", "task", "preset", "gpus", "json_output", "debug", "run_folder", "finetune_from")
 _WIDEST = 12  # channels of the deepest stage, in widths
 
 
@@ -57,6 +57,8 @@ def config_of(options: Mapping[str, Any]) -> SyntheticTrainConfig:
         run_folder=str(options.get("run_folder") or ""),
         hold_out=options["hold_out"],
         cooldown_steps=options["cooldown"],
+        coarse=options["coarse"],
+        start_from=options["finetune_from"],
         package_only=options["package_only"],
         **fields,
     )
