@@ -20,6 +20,7 @@ from medai.mrml.probability_maps import MAP_ATTRIBUTE
 from MedAIClassifyLib.parameters import MedAIClassifyParameterNode, Scope
 from MedAIClassifyLib.run import ClassificationRequest, ClassificationRun
 from MedAICoreLib.run_logic import RunLogic
+from MedAICoreLib.table_layout import showTable
 
 MASK_MODALITY = "SEG"
 
@@ -205,14 +206,7 @@ class MedAIClassifyLogic(RunLogic):
 
     def showTable(self, tableId: str) -> None:
         """Show a table in a layout that has a table view."""
-        if slicer.mrmlScene.GetNodeByID(tableId) is None:
-            return
-        layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
-        if layout is not None:
-            arrangement = slicer.modules.tables.logic().GetLayoutWithTable(layout.GetViewArrangement())
-            layout.SetViewArrangement(arrangement)
-        slicer.app.applicationLogic().GetSelectionNode().SetReferenceActiveTableID(tableId)
-        slicer.app.applicationLogic().PropagateTableSelection()
+        showTable(tableId)
 
     def evaluationOf(self, card: ModelCard | None) -> dict[str, Any] | None:
         """The evaluation in a model's card, where it has curves."""

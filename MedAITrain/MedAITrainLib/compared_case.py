@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import slicer
 from slicer.i18n import tr as _
 
 from medai.errors import FileFormatError
@@ -86,15 +87,11 @@ class ComparedNodes:
 
     def remove(self) -> None:
         """Take everything out of the scene again."""
-        hierarchy = self._scene.GetSubjectHierarchyNode()
         for kind in list(self._ids):
             node = self._node(kind)
             if node is not None:
                 self._scene.RemoveNode(node)
-        if hierarchy is not None:
-            item = hierarchy.GetItemChildWithName(hierarchy.GetSceneItemID(), self._title)
-            if item and hierarchy.GetNumberOfItemChildren(item) == 0:
-                hierarchy.RemoveItem(item)
+        removeEmptyFolder(self._scene, self._title)
         self._ids.clear()
 
     def _node(self, kind: str) -> Any:
@@ -125,24 +122,114 @@ class ComparedNodes:
             return
         node = self._scene.GetNodeByID(written.segmentation_node_id)
         self._keep(kind, node, case)
-        display = node.GetDisplayNode()
-        if display is not None:  # the reference as a line around the filled prediction
-            display.SetVisibility2DFill(kind == PREDICTION)
-            display.SetVisibility2DOutline(kind == REFERENCE)
-            display.SetSliceIntersectionThickness(2 if kind == REFERENCE else 1)
+        showAsLine(node, kind == REFERENCE)
 
     def _keep(self, kind: str, node: Any, case: ComparedCase) -> None:
         node.SetAttribute(ATTRIBUTE, case.name)
         self._ids[kind] = node.GetID()
-        hierarchy = self._scene.GetSubjectHierarchyNode()
-        item = hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
-        if item:
-            top = hierarchy.GetSceneItemID()
-            folder = hierarchy.GetItemChildWithName(top, self._title) or hierarchy.CreateFolderItem(top, self._title)
-            hierarchy.SetItemParent(item, folder)
+        putIntoFolder(self._scene, node, self._title)
 
 
 def _scheme(case: ComparedCase, colors: dict[str, tuple[float, float, float]]) -> LabelScheme:
     return LabelScheme(
         tuple(Label(n, name, colors.get(name, distinct_color(n - 1))) for n, name in enumerate(case.labels, 1))
     )
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Where a case of an evaluation lies on disk; None where there is no such file."""
+
+    image: Path | None
+    reference: Path | None
+    prediction: Path | None
+
+
+class EvaluatedCase:
+    """A case of an evaluation loaded from its files, with names of its own, under a folder; one at a time."""
+
+    def __init__(self, scene: Any, title: str) -> None:
+        self._scene = scene
+        self._title = title
+        self._ids: list[str] = []
+
+    def show(self, name: str, files: CaseFiles) -> list[Any]:
+        """Load the files in the place of the case before; the nodes. FileFormatError names what is missing."""
+        if files.image is None or not files.image.is_file():
+            raise FileFormatError(
+                _("The image of the case '{name}' is not found.").format(name=name),
+                _("Keep the data set where it was when the model was evaluated."),
+            )
+        self.remove()
+        nodes = [_loaded(slicer.util.loadVolume, files.image, name)]
+        for path, title in ((files.reference, _("{case} reference")), (files.prediction, _("{case} prediction"))):
+            if path is not None and path.is_file():
+                nodes.append(_loaded(slicer.util.loadSegmentation, path, title.format(case=name)))
+        for node in nodes:
+            node.SetAttribute(ATTRIBUTE, name)
+            self._ids.append(node.GetID())
+            putIntoFolder(self._scene, node, self._title)
+        for node, isReference in zip(nodes[1:], (True, False), strict=False):
+            showAsLine(node, isReference)
+        show_over(self._scene, nodes[0], None)
+        return nodes
+
+    def lookAt(self, label: str) -> None:
+        """Move the slice views to the middle of this structure, in the reference or else the prediction."""
+        for nodeId in self._ids[1:]:
+            node = self._scene.GetNodeByID(nodeId)
+            segmentation = node.GetSegmentation() if node is not None else None
+            segmentId = segmentation.GetSegmentIdBySegmentName(label) if segmentation is not None else ""
+            if segmentId:
+                center = node.GetSegmentCenterRAS(segmentId)
+                if center is not None:
+                    kind = slicer.vtkMRMLSliceNode
+                    kind.JumpAllSlices(self._scene, *center, kind.CenteredJumpSlice)
+                    return
+
+    def remove(self) -> None:
+        """Take the case out of the scene again."""
+        for nodeId in self._ids:
+            node = self._scene.GetNodeByID(nodeId)
+            if node is not None:
+                self._scene.RemoveNode(node)
+        self._ids = []
+        removeEmptyFolder(self._scene, self._title)
+
+
+def _loaded(load: Any, path: Path, name: str) -> Any:
+    try:
+        node = load(str(path), {"name": name})
+    except RuntimeError as error:
+        raise FileFormatError(
+            _("'{path}' cannot be read: {error}").format(path=path, error=error), _("Evaluate the model again.")
+        ) from error
+    node.SetName(name)
+    return node
+
+
+def showAsLine(segmentation: Any, isReference: bool) -> None:
+    """Show the reference as a line, the prediction as an area."""
+    display = segmentation.GetDisplayNode()
+    if display is not None:
+        display.SetVisibility2DFill(not isReference)
+        display.SetVisibility2DOutline(isReference)
+        display.SetSliceIntersectionThickness(2 if isReference else 1)
+
+
+def putIntoFolder(scene: Any, node: Any, title: str) -> None:
+    """Put the node into this folder of the subject hierarchy, which is made where it is not there."""
+    hierarchy = scene.GetSubjectHierarchyNode()
+    item = hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
+    if item:
+        top = hierarchy.GetSceneItemID()
+        folder = hierarchy.GetItemChildWithName(top, title) or hierarchy.CreateFolderItem(top, title)
+        hierarchy.SetItemParent(item, folder)
+
+
+def removeEmptyFolder(scene: Any, title: str) -> None:
+    """Remove the folder where nothing is left in it."""
+    hierarchy = scene.GetSubjectHierarchyNode()
+    item = hierarchy.GetItemChildWithName(hierarchy.GetSceneItemID(), title) if hierarchy is not None else 0
+    if item and hierarchy.GetNumberOfItemChildren(item) == 0:
+        hierarchy.RemoveItem(item)

@@ -11,7 +11,7 @@ from medai.errors import MedAIError
 from MedAICoreLib.environment_setup import environmentProblem
 from MedAICoreLib.settings import Settings
 from MedAITrainLib.chart_frame import ChartFrame
-from MedAITrainLib.evaluation import METRICS, metricTitle, readReport, writeCsv
+from MedAITrainLib.evaluation import METRICS, comparisonHtml, metricTitle, readReport, writeCsv
 
 # As many lines as the list of worst cases shows.
 MOST_WORST = 50
@@ -27,6 +27,7 @@ class EvaluateStep:
         self.reports = {}
         self._whenDone = None
         self._chart = None
+        self._comparison = None
         self._worst = []
         self._used = ""
         ui = self.ui
@@ -95,6 +96,8 @@ class EvaluateStep:
             return _("Evaluating..."), "", None
         if self.model() is None:
             return _("There is no model yet: train one in step 3."), "", None
+        if self.report is None and self.logic.runOf(self.panel.parameters, self.model()) is not None:
+            return _("See how good the model is on the cases that it has not seen."), _("Evaluate"), self.onEvaluate
         if self._used == str(self.model()):
             return _("The model is installed."), _("Open it"), self.onOpenModule
         return _("Look at the worst cases. If they are good enough, use the model."), _("Use it"), self.onUseModel
@@ -207,15 +210,21 @@ class EvaluateStep:
         self.panel.updateState()
 
     def _evaluated(self, value, path) -> None:
-        self.showReport(self.logic.keepReport(value, path))
+        self.showReport(self.logic.keepReport(path))
         for warning in value.get("warnings") or ():
             self.panel.showText(warning)
 
     def _showOwnReport(self) -> None:
-        model = self.model()
-        report = self.logic.ownReport(self.panel.parameters, model) if model is not None else None
+        model, report = self.model(), None
+        try:
+            report = self.logic.ownReport(self.panel.parameters, model) if model is not None else None
+        except MedAIError as error:
+            self.panel.showError(error)
         if report is not None:
             self.showReport(report)
+        else:
+            self.report = None
+            self.chartFrame.show(None)
 
     def onOpenReport(self, checked=False) -> None:
         """Let the person choose an evaluation."""
@@ -238,7 +247,8 @@ class EvaluateStep:
         """Show this evaluation, and offer it for comparison."""
         self.report = report
         self.reports[str(report.path or report.name)] = report
-        self.ui.comparisonLabel.text = ""
+        self._comparison = None
+        self._showComparison()
         self._fillMeans()
         self._fillReports()
         self.onMetric()
@@ -264,6 +274,7 @@ class EvaluateStep:
         self.chartFrame.show(self._chart)
         self.chartFrame.redraw()
         self._fillWorst(metric)
+        self._showComparison()
 
     def _fillWorst(self, metric) -> None:
         table = self.ui.worstTable
@@ -336,15 +347,24 @@ class EvaluateStep:
         if other is None or self.report is None or self.process is not None:
             return
         try:
-            process = self.logic.startComparison(self.report, other)
+            process = self.logic.startComparison(other, self.report)
         except MedAIError as error:
             self.panel.showError(error)
             return
         self._run(process, lambda value: self._compared(value, other))
 
     def _compared(self, value, other) -> None:
-        self.ui.comparisonLabel.text = self.logic.comparisonText(value, self.report, other)
+        self._comparison = (value, other.name)
+        self._showComparison()
         self.panel.showText("")
+
+    def _showComparison(self) -> None:
+        text = ""
+        if self._comparison is not None:
+            value, other = self._comparison
+            metric = self.ui.metricComboBox.currentData
+            text = comparisonHtml(value, metric, other, self.report.name)
+        self.ui.comparisonLabel.text = text
 
     # Life
 

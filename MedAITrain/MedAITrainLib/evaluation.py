@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import math
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from medai.errors import FileFormatError
+from MedAITrainLib.compared_case import CaseFiles
 
 METRICS = ("dice", "hd95_mm", "assd_mm", "nsd")
 # Of these more is better; of distances less is.
@@ -71,17 +73,27 @@ class Report:
         sign = 1.0 if metric in GROWING else -1.0
         return sorted(found, key=lambda f: -math.inf if f.value is None else sign * f.value)
 
-    def files(self, case: str) -> dict[str, Any]:
-        """Files of the case: ``images`` (a list), ``reference`` and ``prediction``, those that the report names."""
+    def files(self, case: str, dataset: Path | None = None) -> CaseFiles:
+        """Where the case lies: as the report names it, else where data sets and evaluations have it."""
         entry = next((entry for entry in self.data.get("cases", ()) if entry.get("case") == case), {})
         root = self.path.parent if self.path is not None else Path()
-        found: dict[str, Any] = {"images": [], "reference": None, "prediction": None}
-        images = entry.get("images") or ([entry["image"]] if entry.get("image") else [])
-        found["images"] = [root / image for image in images]
-        for key in ("reference", "prediction"):
-            if entry.get(key):
-                found[key] = root / entry[key]
-        return found
+        image = entry.get("image") or (entry.get("images") or [None])[0]
+        return CaseFiles(
+            root / image if image else _find(dataset, ("images", "imagesTr"), case),
+            root / entry["reference"] if entry.get("reference") else _find(dataset, ("labels", "labelsTr"), case),
+            root / entry["prediction"] if entry.get("prediction") else _find(root, ("predictions", "."), case),
+        )
+
+
+def _find(root: Path | None, folders: tuple[str, ...], case: str) -> Path | None:
+    """The file of the case in one of these folders."""
+    for folder in folders if root is not None else ():
+        for name in (case, f"{case}_0000"):
+            for suffix in (".seg.nrrd", ".nrrd", ".nii.gz", ".nii", ".mha"):
+                path = root / folder / f"{name}{suffix}"
+                if path.is_file():
+                    return path
+    return None
 
 
 def reportFrom(data: Any, name: str, path: Path | None = None) -> Report:
@@ -142,3 +154,33 @@ def writeCsv(report: Report, path: Path) -> None:
             _("'{path}' cannot be written: {error}").format(path=path, error=error.strerror or error),
             _("Choose another place."),
         ) from error
+
+
+def comparisonHtml(data: dict[str, Any], metric: str, first: str, second: str) -> str:
+    """What ``medai compare --json`` found about this metric, for a person: `second` against `first`."""
+    rows = (data.get("metrics") or {}).get(metric) or {}
+    head = (_("Structure"), first, second, _("Difference (95 %)"), "p")
+    lines = ["".join(f"<th align='left'>{html.escape(text)}&nbsp;&nbsp;</th>" for text in head)]
+    for label, row in rows.items():
+        interval = _("{difference} ({low} to {high})").format(
+            difference=_signed(row.get("difference")), low=_signed(row.get("low")), high=_signed(row.get("high"))
+        )
+        cells = (
+            label, _number(row.get("mean_first")), _number(row.get("mean_second")), interval,
+            _number(row.get("p_holm", row.get("p"))),
+        )  # fmt: skip
+        lines.append("".join(f"<td>{html.escape(str(cell))}&nbsp;&nbsp;</td>" for cell in cells))
+    title = _("{metric} of the same {count} cases:").format(
+        metric=metricTitle(metric), count=len(data.get("cases") or ())
+    )
+    notes = "".join(f"<br><i>{html.escape(str(note))}</i>" for note in data.get("warnings") or ())
+    correction = html.escape(str(data.get("correction") or ""))
+    return f"{html.escape(title)}<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>{correction}{notes}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.3f}"

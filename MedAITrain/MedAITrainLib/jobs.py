@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
-from medai.errors import MedAIError
-
 # A tick may take so long before the event loop gets its turn again.
 SLICE_S = 0.03
 
@@ -44,8 +42,10 @@ class Job:
         self._steps.close()
 
 
-def asMedAIError(error: Exception, remedy: str) -> MedAIError:
-    """An error of the operating system as it is told to a person."""
-    if isinstance(error, MedAIError):
-        return error
-    return MedAIError(f"{type(error).__name__}: {error}", remedy)
+def resultOf(steps: Generator[float, None, Any]) -> Any:
+    """Do all of the work at once; what the generator returns. For scripts."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stopped:
+            return stopped.value

@@ -35,10 +35,11 @@ from MedAICoreLib.environment_setup import environmentProblem, workerInterpreter
 from MedAICoreLib.model_catalog import CatalogEntry, ModelCatalog, installModel, listInstalledModels
 from MedAICoreLib.runs import RunQueue
 from MedAICoreLib.settings import Settings
+from MedAICoreLib.table_layout import showTable
 from MedAICoreLib.worker import sharedWorker
 from MedAITrainLib.case_list import CaseList
-from MedAITrainLib.compared_case import ATTRIBUTE
-from MedAITrainLib.evaluation import GROWING, METRICS, Report, metricTitle, readReport
+from MedAITrainLib.compared_case import ATTRIBUTE, EvaluatedCase
+from MedAITrainLib.evaluation import GROWING, METRICS, Report, metricTitle, readReport, writeCsv
 from MedAITrainLib.options import modelId, planArguments, trainConfig
 from MedAITrainLib.parameters import MedAITrainParameterNode, Task
 
@@ -94,19 +95,19 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
         parameters = logic.getParameterNode()
         parameters.projectFolder, parameters.modelName = "/data/liver", "Liver"
         logic.findSceneCases()
-        for fraction in logic.exportDataset(parameters):
-            print(fraction)
+        parameters.dataset = str(resultOf(logic.exportDataset(parameters)).folder)  # MedAITrainLib.jobs
         run = logic.startRun(parameters)
         print(run.state(), run.new_events())
     """
 
     def __init__(self, makeCommand: Callable[[], list[str]] | None = None, worker: Any = None) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self._makeCommand = makeCommand or environmentCommand
+        self.makeCommand = makeCommand or environmentCommand
         self._queue = RunQueue(worker or sharedWorker())
         self._asking = False
         self.cases = CaseList()
         self._logs: Any = None
+        self._shownCase: EvaluatedCase | None = None
 
     def getParameterNode(self) -> MedAITrainParameterNode:
         """The scene's parameter node of this module."""
@@ -179,6 +180,7 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
 
     def forgetScene(self) -> None:
         """The scene goes away: cases of files stay, those of the scene go."""
+        self._shownCase = None
         rows = [row for row, entry in enumerate(self.cases.entries) if not entry.case.source]
         self.cases.remove(rows)
 
@@ -254,10 +256,12 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
 
     def startCommand(self, arguments: list[str]) -> CommandProcess:
         """A command of `medai` in a process that ends with Slicer."""
+        return CommandProcess(self.makeCommand(), arguments, self._folderOfLogs() / f"{arguments[0]}.log")
+
+    def _folderOfLogs(self) -> Path:
         if self._logs is None:
             self._logs = tempfile.TemporaryDirectory(prefix="medai-train-")
-        log = Path(self._logs.name) / f"{arguments[0]}.log"
-        return CommandProcess(self._makeCommand(), arguments, log)
+        return Path(self._logs.name)
 
     # Runs
 
@@ -277,14 +281,14 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
         title = f"{config.title} ({number})" if number else config.title
         config = replace(config, model_id=folder.name, title=title)
         _makeFolder(project.models)
-        run = TrainingLauncher(self._makeCommand()).start(folder, config)
+        run = TrainingLauncher(self.makeCommand()).start(folder, config)
         parameters.runFolder = str(folder)
         return run
 
     def resumeRun(self, run: TrainingRun) -> TrainingRun:
         """Go on with a run that was paused, failed or was killed."""
         self._refuseSecond(ProjectFolder(run.folder.parent.parent))
-        return TrainingLauncher(self._makeCommand()).resume(run.folder)
+        return TrainingLauncher(self.makeCommand()).resume(run.folder)
 
     def runs(self, parameters: MedAITrainParameterNode) -> list[TrainingRun]:
         """The runs of the project, the one that was touched last first."""
@@ -318,17 +322,21 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
         """The module that uses this model."""
         return "MedAIClassify" if open_package(model).card.task == "classify" else "MedAISeg"
 
-    def ownReport(self, parameters: MedAITrainParameterNode, model: Path) -> Report | None:
-        """The evaluation that the run of this model made of its held-back cases, None where there is none."""
+    def runOf(self, parameters: MedAITrainParameterNode, model: Path) -> TrainingRun | None:
+        """The run of the project that has written this model."""
         for run in self.runs(parameters):
             try:
-                isIts = Path(run.config().output) == model
+                if Path(run.config().output) == model:
+                    return run
             except MedAIError:  # a damaged run: it has no say
                 continue
-            path = run.files.evaluation / REPORT_NAME
-            if isIts and path.is_file():
-                return replace(readReport(path), name=run.name)
         return None
+
+    def ownReport(self, parameters: MedAITrainParameterNode, model: Path) -> Report | None:
+        """The evaluation of this model on the cases that its run held back, None where there is none."""
+        run = self.runOf(parameters, model)
+        path = run.files.evaluation / REPORT_NAME if run is not None else None
+        return self.keepReport(path.parent) if path is not None and path.is_file() else None
 
     def knownReports(self, parameters: MedAITrainParameterNode) -> list[Report]:
         """The evaluations of the project, the newest first; damaged ones are left out."""
@@ -349,17 +357,58 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
         self, parameters: MedAITrainParameterNode, model: Path, onAll: bool
     ) -> tuple[CommandProcess, Path]:
         """``medai evaluate`` of a model on the data set in a process of its own, and the folder that it writes."""
+        if not onAll:
+            run = self.runOf(parameters, model)
+            if run is None:
+                raise ConfigError(
+                    _("'{name}' comes from no run of this project, so no cases were held back.").format(
+                        name=model.stem
+                    ),
+                    _("Choose to evaluate it on all cases of the data set."),
+                )
+            arguments = ["evaluate", "--run-folder", str(run.folder), "--device", parameters.device, "--json"]
+            return self.startCommand(arguments), run.files.evaluation
         if not parameters.dataset:
             raise ConfigError(_("There is no data set."), _("Make one, or choose its folder, in step 1."))
         project = self.project(parameters)
         _makeFolder(project.reports)
         folder = project.new(project.reports, model.stem)
-        arguments = ["evaluate", parameters.dataset, "--model", str(model), "--output", str(folder), "--json"]
-        return self.startCommand(arguments), folder
+        arguments = ["evaluate", parameters.dataset, "--model", str(model), "--output", str(folder)]
+        return self.startCommand([*arguments, "--device", parameters.device, "--json"]), folder
 
-    def keepReport(self, value: dict[str, Any], folder: Path) -> Report:
+    def keepReport(self, folder: Path) -> Report:
         """The report of an evaluation that has ended."""
-        return readReport(folder / REPORT_NAME)
+        name = folder.parent.name if folder.name == "evaluation" else folder.name
+        return replace(readReport(folder / REPORT_NAME), name=name)
+
+    def showEvaluatedCase(self, parameters: MedAITrainParameterNode, report: Report, case: str, label: str) -> None:
+        """Load a case with reference and prediction, in the place of the one before, and look at this structure."""
+        dataset = Path(parameters.dataset) if parameters.dataset else self._datasetOf(parameters, report)
+        if self._shownCase is None:
+            self._shownCase = EvaluatedCase(slicer.mrmlScene, _("Evaluated case"))
+        self._shownCase.show(case, report.files(case, dataset))
+        self._shownCase.lookAt(label)
+
+    def _datasetOf(self, parameters: MedAITrainParameterNode, report: Report) -> Path | None:
+        """The data set of the run that made the evaluation."""
+        for run in self.runs(parameters):
+            if report.path is not None and run.folder in report.path.parents:
+                return Path(run.config().dataset)
+        return None
+
+    def startComparison(self, first: Report, second: Report) -> CommandProcess:
+        """``medai compare`` of two evaluations of the same cases, in a process of its own."""
+        if not set(first.cases) & set(second.cases):
+            raise ConfigError(
+                _("'{a}' and '{b}' have no case in common.").format(a=first.name, b=second.name),
+                _("Evaluate both models on the same cases."),
+            )
+        paths = []
+        for number, report in enumerate((first, second)):
+            path = self._folderOfLogs() / f"compared-{number}.csv"
+            writeCsv(report, path)
+            paths.append(str(path))
+        return self.startCommand(["compare", *paths, "--json"])
 
     def boxPlot(self, report: Report, metric: str) -> Any:
         """The chart node with a box for each structure."""
@@ -371,6 +420,10 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
         return write_box_plot(
             slicer.mrmlScene, values, title, metricTitle(metric), report.name, unit_range=metric in GROWING
         )
+
+    def showReportTable(self, report: Report) -> None:
+        """Show the table node with all figures in a layout that has a table view."""
+        showTable(self.reportTable(report).GetID())
 
     def reportTable(self, report: Report) -> Any:
         """The table node with all figures."""

@@ -40,7 +40,7 @@ class PlanStep:
         self.summary = None
         self._plannedWith = None
         self._askedWith = None
-        self._devicesAsked = False
+        self._devicesAsked = self._closed = False
         ui = self.ui
         ui.planButton.connect("clicked(bool)", self.onPlan)
         ui.finetuneComboBox.connect("activated(int)", self.onFinetune)
@@ -148,7 +148,11 @@ class PlanStep:
         if self._devicesAsked or environmentProblem():
             return
         self._devicesAsked = True
-        self.logic.requestDevices(self.devices.setDevices)
+        self.logic.requestDevices(self._onDevices)
+
+    def _onDevices(self, devices) -> None:
+        if not self._closed:
+            self.devices.setDevices(devices)
 
     # The plan
 
@@ -203,11 +207,15 @@ class PlanStep:
 
     def sceneClosed(self) -> None:
         """The plan was of that scene's values."""
-        self.close()
+        self._cancel()
         self.summary = self._plannedWith = None
 
     def close(self) -> None:
         """End what runs."""
+        self._closed = True
+        self._cancel()
+
+    def _cancel(self) -> None:
         if self.process is not None:
             self.process.cancel()
             self.process = None

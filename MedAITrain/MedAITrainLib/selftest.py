@@ -112,7 +112,11 @@ class MedAITrainTest(ScriptedLoadableModuleTest):
         view.drawCurves()
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), nodes)  # updated in place
         (_title, model), *_others = self.logic.models(self.parameters)
-        report = self.logic.ownReport(self.parameters, model)
+        self.assertIsNone(self.logic.ownReport(self.parameters, model))
+        evaluation, folder = self.logic.startEvaluation(self.parameters, model, onAll=False)
+        self.waitFor(lambda: not evaluation.poll())
+        report = self.logic.keepReport(folder)
+        self.assertEqual(self.logic.ownReport(self.parameters, model), report)
         self.assertEqual(len(report.cases), 3)
         chart = self.logic.boxPlot(report, "dice")
         self.assertEqual(chart.GetNumberOfPlotSeriesNodes(), 4)

@@ -228,17 +228,18 @@ class MedAITrainWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not self._parameterNode:
             return _("Open the module."), "", None
         order = list(self.steps)
-        for name in order[: order.index(self.openStep()) + 1]:
+        current = self.openStep()
+        for name in order[: order.index(current) + 1]:
             step = self.steps[name].nextStep()
-            if step is None:
-                continue
-            missing = environmentStep() if name != "data" else None
+            missing = environmentStep() if name == "plan" else None  # data sets are made without it
             if missing is not None:
                 return missing
-            if name != self.openStep() and not step[1]:
+            if step is None:
+                continue
+            if name != current and not step[1]:
                 return step[0], _("Go there"), lambda name=name: self.goTo(name)
             return step
-        following = order[order.index(self.openStep()) + 1 :]
+        following = order[order.index(current) + 1 :]
         if not following:
             return self.steps["evaluate"].lastStep()
         return self.steps[following[0]].invitation(), _("Go on"), lambda: self.goTo(following[0])
