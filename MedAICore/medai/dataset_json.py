@@ -32,14 +32,17 @@ def write_dataset_json(
     table: LabelTable,
     cases: Sequence[DescribedCase],
     excluded: Mapping[str, str],
+    around: int = 0,
 ) -> None:
     """Write dataset.json: nnU-Net's keys (labels, channel_names, file_ending), and MedAI's own beside them.
 
-    `modalities` has one entry per channel, "" where it is not known.
+    `modalities` has one entry per channel, "" where it is not known; `around` says that the channels are so many frames
+    before and after the labelled one.
     """
+    titles = frame_titles("image", around) if around else channel_titles(modalities)
     description = {
         "name": name,
-        "channel_names": {str(n): title for n, title in enumerate(channel_titles(modalities))},
+        "channel_names": {str(n): title for n, title in enumerate(titles)},
         "modalities": list(modalities),
         "labels": {"background": 0, **{label.name: label.value for label in table.labels}},
         "label_details": [to_json(label) for label in table.labels],
@@ -58,6 +61,11 @@ def channel_titles(modalities: Sequence[str]) -> list[str]:
     if all(modalities) and len(set(modalities)) == len(modalities):
         return list(modalities)
     return [f"image {n}" if len(modalities) > 1 else "image" for n in range(len(modalities))]
+
+
+def frame_titles(name: str, around: int) -> list[str]:
+    """Names of channels that are frames of one sequence, as the planning of networks knows them: ``cine t-1`` ..."""
+    return [f"{name} t{offset:+d}" if offset else f"{name} t" for offset in range(-around, around + 1)]
 
 
 def file_names(names: Sequence[str]) -> dict[str, str]:

@@ -46,7 +46,8 @@ def _check(dataset: Path, found: list[CheckReport], session: Session) -> Outcome
         raise DatasetError(f"There is no data set '{dataset}'.", "Check the path.")
     with (
         tempfile.TemporaryDirectory(prefix="medai-check-") as work,
-        plain_dataset(dataset, Path(work), session) as data,session.progress() as progress
+        plain_dataset(dataset, Path(work), session) as data,
+        session.progress() as progress,
     ):
         report = check_dataset(data, progress, session.cancelled)
     found.append(report)

@@ -180,7 +180,7 @@ def _describe(
     modalities = [first.modalities[n] if n < len(first.modalities) else "" for n in range(len(first.volume_ids))]
     described = [DescribedCase(files[case.name], case.patient, table.unknown_in(case)) for case in cases]
     excluded = {files.get(f.case, f.case): f.message for f in findings if f.severity == "error" and f.case}
-    write_dataset_json(path, name, modalities, table, described, excluded)
+    write_dataset_json(path, name, modalities, table, described, excluded, first.around)
 
 
 def _sync(folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from medai.dataset_json import frame_titles
 from medai.mrml.labelled_nodes import (
     ancestors_of,
     browsers,
@@ -60,12 +61,16 @@ def case_of(
     frame: int | None = None,
     name: str = "",
     patient: str = "",
+    around: int = 0,
 ) -> LabelledCase:
     """A case of nodes that a person chose; name and patient are found where they are "".
 
-    The IDs may be of sequence nodes, with the number of the `frame` in the first volume's sequence. Raises InputError
-    for nodes that the scene does not have.
+    The IDs may be of sequence nodes, with the number of the `frame` in the first volume's sequence; `around` takes so
+    many frames before and after it as channels, for a network that looks at motion. Raises InputError for nodes that
+    the scene does not have.
     """
+    if around:
+        volume_ids = [volume_ids[0]] * (2 * around + 1)
     ids = volume_ids or (segmentation_id,)
     subjects = [subject_of(scene, shown(scene, node_of(scene, node_id))) for node_id in ids]
     title = node_of(scene, ids[0]).GetName() or "case"
@@ -75,12 +80,18 @@ def case_of(
         volume_ids=tuple(volume_ids),
         segmentation_id=segmentation_id,
         frame=frame,
-        channel_names=tuple(node_of(scene, node_id).GetName() or "image" for node_id in volume_ids),
+        around=around,
+        channel_names=tuple(_channel_names(scene, volume_ids, around)),
         modalities=tuple(subject.modality for subject in subjects) if volume_ids else (),
         patient_name=patient or subjects[0].name or title,
     )
     segmentation = nodes_of(scene, case).segmentation
     return replace(case, segments=segments_in(segmentation) if segmentation is not None else ())
+
+
+def _channel_names(scene: Any, volume_ids: Sequence[str], around: int) -> list[str]:
+    names = [node_of(scene, node_id).GetName() or "image" for node_id in volume_ids]
+    return frame_titles(names[0], around) if around else names
 
 
 def _frames_of(scene: Any, browser: Any, taken: set[str]) -> Iterable[LabelledCase]:
@@ -191,7 +202,7 @@ def with_common_channels(cases: Sequence[LabelledCase]) -> list[LabelledCase]:
     neither, equal numbers of volumes are taken in the order of the scene.
     """
     whole = [case for case in cases if case.volume_ids]
-    if not whole or all(len(case.volume_ids) == 1 for case in whole):
+    if not whole or any(case.around for case in whole) or all(len(case.volume_ids) == 1 for case in whole):
         return list(cases)
     common: set[str] = set.intersection(*(set(_channel_keys(case)[1:]) for case in whole))
     counts = {len(case.volume_ids) for case in whole}

@@ -48,7 +48,12 @@ def nodes_of(scene: Any, case: LabelledCase) -> CaseNodes:
     """The nodes of a case in `scene`; frames of sequences come under the transform of their proxy nodes."""
     owners = [scene.GetNodeByID(node_id) for node_id in case.volume_ids]
     value = _index_value(owners[0], case.frame) if owners else None
-    volumes = tuple(_placed(scene, owner, value) for owner in owners)
+    values: list[str | None] = [value] * len(owners)
+    if case.around and owners[0] is not None and case.frame is not None and value is not None:
+        last = owners[0].GetNumberOfDataNodes() - 1
+        frames = [min(max(case.frame + n - case.around, 0), last) for n in range(len(owners))]
+        values = [_index_value(owners[0], frame) for frame in frames]
+    volumes = tuple(_placed(scene, owner, shown) for owner, shown in zip(owners, values, strict=True))
     owner = scene.GetNodeByID(case.segmentation_id) if case.segmentation_id else None
     return CaseNodes(volumes, _placed(scene, owner, value))
 

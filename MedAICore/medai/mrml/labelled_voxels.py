@@ -14,7 +14,7 @@ from medai.errors import InputError
 from medai.image import Array
 from medai.mrml.labelled_placement import Placement
 from medai.mrml.labelled_table import LabelledCase, LabelTable
-from medai.mrml.layers import LABELMAP, layer_array, layer_matrix, layers_of
+from medai.mrml.layers import LABELMAP, SURFACE, layer_array, layer_matrix, layers_of
 from medai.mrml.segment_maps import SegmentMap, SegmentMaps
 from medai.mrml.volumes import array_from_matrix
 
@@ -72,9 +72,10 @@ def _check_segments(segmentation: Any, values: dict[str, int]) -> None:
     gone = [i for i in values if segmentation.GetSegmentation().GetSegment(i) is None]
     if gone:
         raise InputError(f"The segmentation '{name}' no longer has the segments {gone}.", "Look for the cases again.")
-    if values and not segmentation.GetSegmentation().ContainsRepresentation(LABELMAP):
+    drawn = segmentation.GetSegmentation()
+    if values and not drawn.ContainsRepresentation(LABELMAP) and drawn.ContainsRepresentation(SURFACE):
         raise InputError(
-            f"The segments of '{name}' have no binary label map.",
+            f"The segments of '{name}' are surfaces without a binary label map.",
             "Create that representation in the Segmentations module.",
         )
 
