@@ -184,8 +184,7 @@ def train(
     if is_synthetic(options):
         return execute(lambda session: train_synthetic(options, session), json_output, debug)
     fields = fields_of(options)  # options are named as the fields of TrainConfig
-    action = _train_classifier if task is TaskChoice.CLASSIFICATION else _train
-    return execute(lambda session: action(TrainConfig(**fields), session), json_output, debug)
+    return execute(lambda session: _start(TrainConfig(**fields), session), json_output, debug)
 
 
 def plan(**options: Any) -> int:
@@ -209,10 +208,17 @@ plan.__signature__ = _same_options(("task", "output", "resume", "run_folder", *S
 plan.__annotations__ = {name: p.annotation for name, p in plan.__signature__.parameters.items()}  # type: ignore[attr-defined]
 
 
+def _start(config: TrainConfig, session: Session) -> Outcome:
+    _check_dataset(Path(config.dataset))
+    check_output(Path(config.output), (".medai",))
+    return (_train_classifier if config.task == "classification" else _train)(config, session)
+
+
 def _resume(options: dict[str, Any], session: Session) -> Outcome:
     from medai.cli.run_folders import stored_config
 
     config = stored_config(options)
+    # What is wrong with data or output is found by the run itself, so that it gets into the run's record.
     return (_train_classifier if config.task == "classification" else _train)(config, session)
 
 
@@ -270,8 +276,6 @@ def _show_plan(summary: PlanSummary, console: Console) -> None:
 def _train(config: TrainConfig, session: Session) -> Outcome:
     from medai import train as use_case
 
-    _check_dataset(Path(config.dataset))
-    check_output(Path(config.output), (".medai",))
     with session.progress() as progress:
         result = use_case.run(config, progress, session.cancelled)
     if result.output is None:
@@ -296,8 +300,6 @@ def _train(config: TrainConfig, session: Session) -> Outcome:
 def _train_classifier(config: TrainConfig, session: Session) -> Outcome:
     from medai import train as use_case
 
-    _check_dataset(Path(config.dataset))
-    check_output(Path(config.output), (".medai",))
     with session.progress() as progress:
         result = use_case.run_classification(config, progress, session.cancelled)
     if result.output is None:

@@ -87,9 +87,9 @@ def run_folder(
         raise ConfigError(f"The run in '{root}' trains a classifier.", "Its figures are on the model's card.")
     if not Path(config.output).exists():
         raise ConfigError(f"The run in '{root}' has written no model yet.", "Let it finish, or stop it early.")
-    held = _held_back(files, config)
-    folder = _new_folder(files.evaluation, replace=True)
     loaded = load_model(open_model(config.output), device)
+    held = _held_back(files, config, loaded.folds)
+    folder = _new_folder(files.evaluation, replace=True)
     dataset = Path(config.dataset)
     if is_cache(dataset):
         cache = open_cache(dataset)
@@ -105,13 +105,12 @@ def run_folder(
     return _finished(found, folder, tolerance_mm, config.output, notes)
 
 
-def _held_back(files: RunFiles, config: TrainConfig) -> dict[int, tuple[str, ...]]:
+def _held_back(files: RunFiles, config: TrainConfig, trained: Sequence[int]) -> dict[int, tuple[str, ...]]:
     """Names of the validation cases by the fold of the package whose network did not see them."""
     folders = files.folds() if config.folds > 1 else [files]
     held = {}
-    for number, fold in enumerate(folders):
-        settings = read_json(fold.config)
-        held[number] = tuple(settings.get("validation_cases", ()))
+    for number, fold in zip(trained, folders, strict=False):  # a run that was stopped early has begun one more
+        held[number] = tuple(read_json(fold.config).get("validation_cases", ()))
     if not any(held.values()):
         raise DatasetError(f"The run in '{files.root}' held no cases back.", "Evaluate its model on other cases.")
     return held

@@ -13,7 +13,7 @@ from medai.config.model_card import LabelSpec, ModelCard, NetworkSpec, Training,
 from medai.config.model_identity import identity_of
 from medai.config.training import ModelDescription, Plan, PreprocessingChoices, TrainConfig
 from medai.dataset.cache import Cache, ExcludedCase, is_cache, open_cache
-from medai.errors import ConfigError, DatasetError
+from medai.errors import ConfigError, DatasetError, MedAIError
 from medai.progress import CancelCheck, ProgressCallback, never_cancelled, no_progress, part_of
 from medai.train.finetune import as_the_parent, card_after, parent_of, plan_after, write_start
 from medai.train.interruption import stopped_by_sigterm
@@ -66,6 +66,8 @@ def run(
     with recorded(config, root) as record, stopped_by_sigterm(record.interrupted(cancelled)) as stopped:
         result = _run(config, root, record, progress, stopped)
         if result.finished:
+            record.stage("evaluating")
+            _evaluate(config, root, stopped)
             record.done(
                 output=str(Path(config.output).absolute()),
                 metrics=result.metrics,
@@ -76,6 +78,21 @@ def run(
     return result
 
 
+def _evaluate(config: TrainConfig, root: Path, cancelled: CancelCheck) -> None:
+    """Measure the model on the cases that were held back, on their own grids; it is written either way.
+
+    Of a prepared cache nothing is written: the images are not known, and `medai evaluate --run-folder` does it.
+    """
+    from medai.evaluate import run_folder
+
+    if is_cache(Path(config.dataset)):
+        return
+    try:
+        run_folder(root, config.device, cancelled=cancelled)
+    except MedAIError as error:  # also Cancelled: who asks for a pause now has a model
+        _log.warning("The model was not evaluated on the held-back cases: %s", error)
+
+
 def _run(
     config: TrainConfig, root: Path, record: RunRecord, progress: ProgressCallback, stopped: CancelCheck
 ) -> TrainResult:
@@ -84,10 +101,12 @@ def _run(
     from medai.models.inheritance import licence_after
     from medai.training import choose_compute
     from medai.training.presets import plan_for
+    from medai.training.together import check_devices
 
     wanted, parent = config, parent_of(config)
     config, description = as_the_parent(config, description_of(config), parent)
     compute = choose_compute(config.device)
+    check_devices(config.gpus, compute)
     record.stage("preparing")
     cache = _cache(config, description, root, record.told(part_of(progress, 0.0, 0.02), "preparing"), stopped)
     if parent is not None:  # what the end would refuse is refused before the work
@@ -253,6 +272,7 @@ def _train_fold(
 ) -> tuple[Outcome, TrainingSettings]:
     from medai.training import RunFolder, Trainer
     from medai.training.presets import settings_for
+    from medai.training.together import train_together
 
     folder = RunFolder(root if config.folds == 1 else root / f"fold-{fold}")
     settings = settings_for(cache, plan, config, fold, compute)
@@ -262,6 +282,11 @@ def _train_fold(
         folder.write_settings(settings)
         if parent is not None and not folder.checkpoint.is_file():
             write_start(parent, cache, settings, folder)
+        if config.gpus > 1:
+            outcome = train_together(
+                folder, cache, compute.device.type, config.resume, record.stop_asked, progress, cancelled
+            )
+            return outcome, settings
         by_name = {case.name: case for case in cache.card.cases}
         trainer = Trainer(settings, compute, folder)
         trainer.stop_asked = record.stop_asked

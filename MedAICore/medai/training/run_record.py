@@ -12,7 +12,7 @@ from typing import Any
 
 from medai.config.training import TrainConfig
 from medai.config.training_run import Ask, read_control, read_launch, write_whole
-from medai.errors import Cancelled, ConfigError, MedAIError, OutOfMemoryError, is_out_of_memory
+from medai.errors import Cancelled, ConfigError, MedAIError, OutOfMemoryError, is_out_of_memory, output_error
 from medai.progress import CancelCheck, Progress, ProgressCallback
 from medai.training.run_folder import RunFolder
 
@@ -86,6 +86,7 @@ def recorded(config: TrainConfig, root: Path) -> Iterator[RunRecord]:
         record = RunRecord(folder)
         folder.report("begin", pid=os.getpid(), task=config.task, folds=config.folds, resumed=config.resume)
         try:
+            _make_folder(Path(config.output).parent)
             yield record
             if not record.ended:
                 folder.report("paused")
@@ -104,6 +105,13 @@ def recorded(config: TrainConfig, root: Path) -> Iterator[RunRecord]:
             folder.control.unlink(missing_ok=True)
 
 
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
 def _explained(error: Exception) -> MedAIError:
     if isinstance(error, MedAIError):
         return error
@@ -120,11 +128,13 @@ def _explained(error: Exception) -> MedAIError:
 def _portable(config: TrainConfig, root: Path) -> TrainConfig:
     """The options with paths that mean the same from any folder."""
     description = str(Path(config.description).absolute()) if config.description else ""
+    parent = Path(config.finetune_from)
     return replace(
         config,
         dataset=str(Path(config.dataset).absolute()),
         output=str(Path(config.output).absolute()),
         description=description,
+        finetune_from=str(parent.absolute()) if config.finetune_from and parent.exists() else config.finetune_from,
         run_folder=str(root.absolute()),
         resume=False,
     )
