@@ -8,15 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 import slicer
-import vtk
 from slicer.i18n import tr as _
 
 from medai.config.model_card import ModelCard
-from medai.config.requests import LabelFound
+from medai.config.requests import SegmentValue
 from medai.config.segment import SegmentConfig
 from medai.errors import MedAIError
 from medai.memory import estimate_mb
-from medai.mrml import OverwritePolicy, roi_in_volume, surface_steps
+from medai.mrml import OverwritePolicy, roi_in_volume, surface_steps, table_of_structures
 from MedAICoreLib.run_logic import RunLogic
 from MedAICoreLib.runs import Run
 from MedAICoreLib.volume_hints import volumeHints
@@ -176,25 +175,15 @@ class MedAISegLogic(RunLogic):
         if self.onSurfaces is not None:
             self.onSurfaces(1.0 if fraction is None else fraction)
 
-    def _writeTable(self, scene: Any, volume: Any, segmentation: Any, statistics: tuple[LabelFound, ...]) -> str:
-        """Volume and mean intensity per structure in a table node, one for each segmentation; gives its ID."""
+    def _writeTable(self, scene: Any, volume: Any, segmentation: Any, value: SegmentValue) -> str:
+        """Sizes, intensities and quality of the structures in a table node, one per segmentation; gives its ID."""
         table = segmentation.GetNodeReference("MedAI.table")
+        name = f"{segmentation.GetName()} volumes"
+        node = table_of_structures(scene, value.statistics, value.totals, name, table)
         if table is None:
-            table = scene.AddNewNodeByClass("vtkMRMLTableNode", f"{segmentation.GetName()} volumes")
-            segmentation.SetNodeReferenceID("MedAI.table", table.GetID())
-        table.RemoveAllColumns()
-        columns = (
-            (vtk.vtkStringArray(), _("Structure"), [entry.name for entry in statistics]),
-            (vtk.vtkDoubleArray(), _("Volume (mL)"), [entry.volume_ml for entry in statistics]),
-            (vtk.vtkDoubleArray(), _("Mean intensity"), [_orNan(entry.mean) for entry in statistics]),
-        )
-        for column, name, values in columns:
-            column.SetName(name)
-            for value in values:
-                column.InsertNextValue(value)
-            table.AddColumn(column)
-        table.SetAttribute("MedAI.volume", volume.GetName())
-        return str(table.GetID())
+            segmentation.SetNodeReferenceID("MedAI.table", node.GetID())
+        node.SetAttribute("MedAI.volume", volume.GetName())
+        return str(node.GetID())
 
 
 def _knownModality(volume: Any) -> str:
@@ -209,7 +198,3 @@ def _knownModality(volume: Any) -> str:
 def _outputs(parameters: MedAISegParameterNode) -> tuple[str, ...]:
     wanted = (("probabilities", parameters.probabilities), ("entropy", parameters.entropy))
     return tuple(name for name, ticked in wanted if ticked)
-
-
-def _orNan(value: float | None) -> float:
-    return float("nan") if value is None else value

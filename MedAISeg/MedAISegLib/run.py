@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from slicer.i18n import tr as _
 
-from medai.config.requests import LabelFound, SegmentValue
+from medai.config.requests import LabelFound, SegmentValue, TotalFound
 from medai.config.segment import SegmentConfig
 from medai.errors import InputError
 from medai.label_statistics import LabelExtent
@@ -53,7 +53,7 @@ class SegmentationRequest:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run made: the segmentation, the table, the figures per structure, and how it went.
+    """What a run made: the segmentation, the table, the figures per structure and of totals, and how it went.
 
     `mapIds`: volumes with probabilities and entropy. `frames`: how many images were segmented (1, but for a sequence).
     `modelLoads`: how often the worker had to load a model for it. `peakMemoryMb`: the most memory that the
@@ -68,6 +68,7 @@ class RunResult:
     engine: str
     precision: str
     warnings: tuple[str, ...]
+    totals: tuple[TotalFound, ...] = ()
     mapIds: tuple[str, ...] = ()
     frames: int = 1
     modelLoads: int = 0
@@ -92,7 +93,7 @@ class SegmentRun(Run):
 class SegmentationRun(SegmentRun):
     """Segments the volume as it is now, from one or several inputs.
 
-    `writeTable(scene, volume, segmentation, statistics)` makes the table node and gives its ID.
+    `writeTable(scene, volume, segmentation, value)` makes the table node and gives its ID.
     """
 
     def __init__(
@@ -124,13 +125,14 @@ class SegmentationRun(SegmentRun):
         noteRun(node, self, value)
         self.result = RunResult(
             written.segmentation_node_id,
-            self._writeTable(self._scene, volume, node, value.statistics),
+            self._writeTable(self._scene, volume, node, value),
             value.statistics,
             {**value.seconds, "write_scene": written.seconds},
             time.monotonic() - self._startedSeconds,
             value.engine,
             value.precision,
             (*value.warnings, *written.warnings),
+            value.totals,
             self._writeMaps(volume, value),
             modelLoads=int(value.seconds.get("load_model", 0.0) > 0),
             peakMemoryMb=value.peak_memory_mb,

@@ -51,7 +51,12 @@ class MedAISegTest(RunLogicTest):
         voxels = int((slicer.util.arrayFromVolume(volume) > 200).sum())
         expected = voxels * SPACING_IJK[0] * SPACING_IJK[1] * SPACING_IJK[2] / 1000
         self.assertAlmostEqual(float(table.GetCellText(1, 1)), expected, places=4)
-        self.assertEqual(table.GetCellText(1, 0), "core")
+        self.assertEqual([table.GetCellText(row, 0) for row in range(3)], ["ball", "core", "whole ball"])
+        note = table.GetColumnIndex("Note")
+        self.assertEqual([table.GetCellText(row, note) for row in range(3)], ["", "unusual volume", ""])
+        quality = slicer.util.arrayFromTableColumn(table, "Expected Dice")
+        self.assertAlmostEqual(float(quality[0]), standin_worker.QUALITY)
+        self.assertTrue(np.isnan(quality[2]))
 
     def test_rerun_keeps_the_segment_of_the_person(self):
         volume = self.ballVolume()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medai.config.requests import LabelFound, ProbabilityMap, SegmentArgs, SegmentValue, WarmModel
+from medai.config.requests import LabelFound, ProbabilityMap, SegmentArgs, SegmentValue, TotalFound, WarmModel
 from medai.errors import InputError
 from medai.image import Image
 from medai.label_statistics import label_extents, label_statistics
@@ -17,6 +17,9 @@ from MedAICoreLib.standin_worker import StandinWorker, writePackage
 
 SCHEME = LabelScheme((Label(1, "ball", (0.9, 0.6, 0.3)), Label(4, "core", (0.3, 0.6, 0.9))))
 THRESHOLDS = {1: 100, 4: 200}
+# What the model of the self-test says of its structures: so sure, and a core so small that each one is unusual.
+QUALITY = 0.75
+USUAL_ML = (0.0001, 0.0002)
 MODEL_ID = "selftest-threshold"
 PAIR_ID = "selftest-pair"
 
@@ -106,9 +109,18 @@ def _segment(arguments: SegmentArgs, requestId: int, session: SessionFolder, loa
         corners = tuple(n for side in extent.box for n in (side.start, side.stop)) if extent else None
         statistics.append(
             LabelFound(
-                found.value, found.name, found.voxels, found.volume_ml, found.mean, found.standard_deviation, corners
+                found.value,
+                found.name,
+                found.voxels,
+                found.volume_ml,
+                found.mean,
+                found.standard_deviation,
+                corners,
+                QUALITY if extent else None,
+                USUAL_ML if found.name == "core" else None,
             )
         )
+    voxels = sum(found.voxels for found in statistics)
     return SegmentValue(
         session.put_image(f"r{requestId}-1.raw", label_map),
         SCHEME.labels,
@@ -118,5 +130,6 @@ def _segment(arguments: SegmentArgs, requestId: int, session: SessionFolder, loa
         "self-test",
         arguments.config.precision,
         tuple(statistics),
+        totals=(TotalFound("whole ball", voxels, voxels * label_map.voxel_volume_ml),),
         **_maps(arguments, requestId, session, image),
     )

@@ -11,6 +11,7 @@ from MedAICoreLib.settings import Settings
 from MedAICoreLib.worker import sharedWorker
 from MedAISegLib.click_panel import ClickPanel
 from MedAISegLib.logic import MedAISegLogic
+from MedAISegLib.result_table import showStructures
 from MedAISegLib.sequence_run import browserOf
 from MedAISegLib.several_volumes import SeveralVolumes
 
@@ -211,16 +212,7 @@ class MedAISegWidget(ModelPanel):
         self.ui.statusLabel.text = "\n".join([text, *result.warnings])
         if self._parameterNode and not (run.request.segmentationId or run in self.several.runs or result.frames > 1):
             self._parameterNode.segmentation = slicer.mrmlScene.GetNodeByID(result.segmentationId)
-        table = self.ui.resultsTable
-        table.setColumnCount(3)
-        table.setHorizontalHeaderLabels([_("Structure"), _("Volume (mL)"), _("Mean")])
-        table.setRowCount(len(result.statistics))
-        for row, entry in enumerate(result.statistics):
-            mean = "" if entry.mean is None else f"{entry.mean:.4g}"
-            for column, cell in enumerate((entry.name, f"{entry.volume_ml:.2f}", mean)):
-                table.setItem(row, column, qt.QTableWidgetItem(cell))
-        table.resizeColumnsToContents()
-        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        showStructures(self.ui.resultsTable, result.statistics, result.totals)
         if self.ui.show3DButton.checked:
             self.onShow3D(True)
 

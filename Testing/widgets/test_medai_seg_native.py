@@ -61,6 +61,26 @@ def test_there_is_a_selector_for_each_input_of_the_model(panel, ball):
     assert panel.widget.logic.getParameterNode().input2 is second
 
 
+def test_list_of_structures_has_totals_quality_and_a_mark(panel, ball, tmp_path):
+    """The self-test's model says that it expects a Dice of 0.75, and that each core is unusual."""
+    choose_model(panel)
+    panel.choose(ball.ballVolume())
+    panel.apply()
+    panel.wait()
+    table = panel.ui.resultsTable
+    titles = [table.horizontalHeaderItem(n).text() for n in range(table.columnCount)]
+    assert titles == ["Structure", "Volume (mL)", "Exp. Dice", "Mean"]
+    cells = [[table.item(row, column).text() for column in range(3)] for row in range(table.rowCount)]
+    assert [row[0] for row in cells] == ["ball", "core", "whole ball"]
+    assert [row[2] for row in cells] == ["0.75", "0.75", ""]
+    assert cells[1][1].startswith("\N{WARNING SIGN} ")
+    assert table.item(1, 1).toolTip() == "Usual are 0.0001 to 0.0002 mL."
+    assert [table.item(row, 0).font().bold() for row in range(3)] == [False, False, True]
+    volumes = [float(row[1].split()[-1]) for row in cells]
+    assert volumes[2] == pytest.approx(volumes[0] + volumes[1], abs=0.011)
+    grab(panel.widget.parent, tmp_path / "MedAISeg-volumes.png", 380)
+
+
 def test_frames_of_a_sequence_are_segmented_on_demand(panel, ball):
     import slicer
 
