@@ -151,6 +151,8 @@ def _node(scene: Any, class_name: str, key: str, name: str) -> Any:
         if node.GetAttribute(FIGURES_ATTRIBUTE) == key:
             return node
     node = getattr(slicer, class_name)()
-    node.SetName(scene.GenerateUniqueName(name))
+    # The name of a series is its text in the legend: of several charts some have the same.
+    is_series = class_name == "vtkMRMLPlotSeriesNode"
+    node.SetName(name if is_series else scene.GenerateUniqueName(name))
     node.SetAttribute(FIGURES_ATTRIBUTE, key)
     return scene.AddNode(node)

@@ -82,7 +82,9 @@ class TrainingPlots:
         node = self._scene.GetNodeByID(self._nodes[key]) if key in self._nodes else self._earlier(class_name, key)
         if node is None:
             node = getattr(slicer, class_name)()
-            node.SetName(self._scene.GenerateUniqueName(name))
+            # The name of a series is its text in the legend: of several charts some have the same.
+            is_series = class_name == "vtkMRMLPlotSeriesNode"
+            node.SetName(name if is_series else self._scene.GenerateUniqueName(name))
             node.SetAttribute(CURVES_ATTRIBUTE, f"{self._name}/{key}")
             node = self._scene.AddNode(node)
         self._nodes[key] = node.GetID()
