@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from medai.train.synthetic import SyntheticResult
 
-SYNTHETIC_ONLY = ("synthetic_from", "map_labels", "hold_out", "cooldown", "coarse", "package_only")
+SYNTHETIC_ONLY = ("synthetic_from", "map_labels", "hold_out", "cooldown", "package_only")
 """Options of ``medai train`` that only a training on label maps has."""
 _TAKEN = ("output", "resume", "device", "seed", "steps", "max_minutes", "batch_size", "learning_rate", "description")
 _SHAPES = ("width", "depth", "patch", "spacing_mm")
@@ -49,7 +49,7 @@ def config_of(options: Mapping[str, Any]) -> SyntheticTrainConfig:
         if (three := parse_three(options[name], option, kind)) is not None:
             fields[name] = three
     if options["width"] is not None or options["depth"] is not None:
-        width, depth = options["width"] or 16, options["depth"] or 5
+        width, depth = options["width"] or 8, options["depth"] or 5
         fields["channels"] = tuple(min(width * 2**stage, width * _WIDEST) for stage in range(depth))
     return SyntheticTrainConfig(
         maps=str(options["synthetic_from"]),
@@ -57,7 +57,6 @@ def config_of(options: Mapping[str, Any]) -> SyntheticTrainConfig:
         run_folder=str(options.get("run_folder") or ""),
         hold_out=options["hold_out"],
         cooldown_steps=options["cooldown"],
-        coarse=options["coarse"],
         start_from=options["finetune_from"],
         package_only=options["package_only"],
         **fields,

@@ -165,9 +165,6 @@ def train(
     cooldown: Annotated[
         int, typer.Option("--cooldown", min=0, help="Label maps: let the learning rate fall to 0 over these steps.")
     ] = 0,
-    coarse: Annotated[
-        bool, typer.Option("--coarse", help="Label maps: a first, cheap part at voxels twice as large (--spacing).")
-    ] = False,
     package_only: Annotated[
         bool, typer.Option("--package-only", help="Label maps: package the newest checkpoint, train nothing.")
     ] = False,

@@ -19,8 +19,7 @@ class SyntheticTrainConfig:
     until it is stopped; `cooldown_steps` on resuming lets the learning rate fall to zero over so many steps and ends
     the run. `scans` holds fields of `medai.synthesis.scans.ScanSettings`. `hold_out` maps are drawn by `seed` for
     validation where the description names none. `start_from`, the run folder or package of an earlier training, gives
-    the weights of all layers whose names and shapes are equal. A `coarse` network keeps the full resolution in its
-    second stage: trained at voxels twice as large, it costs a fifth, and a run at the fine voxels can start from it.
+    the weights of all layers whose names and shapes are equal.
     """
 
     maps: str
@@ -37,8 +36,7 @@ class SyntheticTrainConfig:
     learning_rate: float = 1e-3
     spacing_mm: tuple[float, float, float] = (2.0, 2.0, 2.0)
     patch: tuple[int, int, int] = (64, 64, 64)
-    channels: tuple[int, ...] = (16, 32, 64, 128, 192)
-    coarse: bool = False
+    channels: tuple[int, ...] = (8, 24, 48, 96, 192)
     start_from: str = ""
     hold_out: int = 0
     scans: dict[str, Any] | None = None

@@ -171,7 +171,7 @@ def _settings(config: SyntheticTrainConfig, data: LabelMapFolder, folder: Any) -
             "in_channels": 1,
             "out_channels": classes,
             "channels": list(config.channels),
-            "strides": [[1, 1, 1], [1, 1, 1] if config.coarse else [2, 2, 2], *[[2, 2, 2]] * (stages - 2)],
+            "strides": [[1, 1, 1], *[[2, 2, 2]] * (stages - 1)],
             "blocks_per_stage": [1] + [2] * (stages - 1),
             "decoder_blocks_per_stage": [1] * (stages - 1),
             "normalization": "group",
