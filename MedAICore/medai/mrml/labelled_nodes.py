@@ -124,11 +124,12 @@ def proxy_of(scene: Any, sequence: Any) -> Any:
 
 
 def sequences_of(browser: Any) -> list[Any]:
-    """The sequences that a browser plays, its master first."""
+    """The sequences with frames that a browser plays, its master first."""
     found = vtk.vtkCollection()
     include_master = True
     browser.GetSynchronizedSequenceNodes(found, include_master)
-    return [found.GetItemAsObject(n) for n in range(found.GetNumberOfItems())]
+    sequences = [found.GetItemAsObject(n) for n in range(found.GetNumberOfItems())]
+    return [sequence for sequence in sequences if sequence.GetNumberOfDataNodes()]
 
 
 def volumes_in(scene: Any) -> list[Any]:

@@ -64,8 +64,13 @@ def loaded_scene(path: str | Path, like: Any = None) -> Iterator[Any]:
     if not path.is_file():
         raise FileFormatError(f"There is no scene '{path}'.", "Check the path.")
     with tempfile.TemporaryDirectory(prefix="medai-scene-") as folder:
-        file = _unpacked(path, Path(folder)) if path.suffix.lower() == ".mrb" else path
+        file = _unpacked(path, _made(Path(folder) / "scene")) if path.suffix.lower() == ".mrb" else path
         scene = _new_scene(like)
+        # Sequences are stored as bundles within the bundle: these are unpacked into the scene's cache folder.
+        remote = slicer.vtkMRMLRemoteIOLogic()
+        remote.SetMRMLScene(scene)
+        remote.GetCacheManager().SetRemoteCacheDirectory(_made(Path(folder) / "cache").as_posix())
+        remote.AddDataIOToScene()
         try:
             scene.SetURL(file.as_posix())
             scene.SetRootDirectory(file.parent.as_posix())
@@ -73,6 +78,7 @@ def loaded_scene(path: str | Path, like: Any = None) -> Iterator[Any]:
                 raise FileFormatError(f"'{path}' cannot be read as a scene.", "Open and save it again in 3D Slicer.")
             yield scene
         finally:
+            remote.RemoveDataIOFromScene()
             remove_singletons = True
             scene.Clear(remove_singletons)
 
@@ -85,6 +91,11 @@ def _new_scene(like: Any) -> Any:
         if not scene.GetTagByClassName(name):
             scene.RegisterNodeClass(getattr(slicer, name)())
     return scene
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def _unpacked(path: Path, folder: Path) -> Path:
