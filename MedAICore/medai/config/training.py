@@ -114,6 +114,8 @@ class TrainConfig:
             )
         if self.gpus < 1:
             raise ConfigError(f"gpus is {self.gpus}.", "Give 1 or more.")
+        if self.task == "classification" and self.gpus > 1:
+            raise ConfigError(f"gpus is {self.gpus} for a classifier.", "Several GPUs train segmentation only.")
         if self.task == "classification" and (self.blocks or self.fusion or self.depth):
             raise ConfigError(
                 "blocks, fusion and depth are of segmentation networks.", "Choose a classifier with network."

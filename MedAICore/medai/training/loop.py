@@ -28,6 +28,7 @@ from medai.training.checkpoint import load_checkpoint, random_states, restore_ra
 from medai.training.ema import WeightAverage
 from medai.training.precision import Compute
 from medai.training.preview import write_preview
+from medai.training.ranks import Ranks
 from medai.training.reporter import Reporter, remaining_s
 from medai.training.run_folder import RunFolder
 from medai.training.sampling import Batch, PatchSampler
@@ -80,7 +81,11 @@ class Trainer:
             load_weights(network, load_file(folder.root / settings.initial_weights))
         self._still = freeze(network, settings.frozen)
         self.network: nn.Module = network.to(compute.device).to(memory_format=layout)  # type: ignore[call-overload]
+        self.ranks = Ranks.current()
         self.average = WeightAverage(self.network, settings.ema_decay)
+        self._parallel = self.ranks.wrap(self.network)
+        if not self.ranks.first:
+            torch.manual_seed(settings.seed + self.ranks.rank)  # dropout of its own; the weights are the first's
         self.optimizer = make_optimizer(self.network, settings)
         self.loss = DeepSupervision(segmentation_loss(settings.loss))
         self.step, self.seconds = 0, 0.0
@@ -98,7 +103,7 @@ class Trainer:
         cancelled: CancelCheck,
     ) -> Outcome:
         """Train until the schedule's end, or until `cancelled`; a checkpoint is left behind in both cases."""
-        sampler = PatchSampler(training, self.settings)
+        sampler = PatchSampler(training, self.settings, self.ranks.rank, self.ranks.count)
         watched = validation[: self.settings.validation_case_limit]  # `medai.train` measures the result on all of them
         try:
             # One thread draws the next batch while the device computes this one.
@@ -129,11 +134,15 @@ class Trainer:
         interval_s = 60 * min(s.checkpoint_minutes, _MOST_CHECKPOINT_MINUTES)
         saved_s = clock.seconds()
         upcoming = pool.submit(sampler.batch, self.step)
-        while not self.stopped and (fraction := run_fraction(self.step, clock.seconds(), s)) < 1.0:
-            if cancelled():
+        while not self.stopped:
+            seen = [clock.seconds(), float(cancelled()), float(self.stop_asked())]
+            seconds, wants_pause, wants_stop = self.ranks.agree(seen, self.compute.device)
+            if (fraction := run_fraction(self.step, seconds, s)) >= 1.0:
+                break
+            if wants_pause:
                 reporter.flush()
                 raise Cancelled()
-            if self.stop_asked():
+            if wants_stop:
                 reporter.flush()
                 self.stopped = self.stopped_early = True
                 break
@@ -177,12 +186,12 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with self.compute.autocast():
-            outputs = self.network(x)
+            outputs = self._parallel(x)
         if batch.unknown is not None:
             outputs = merge_unknown(outputs, torch.from_numpy(batch.unknown).to(device))
         loss: torch.Tensor = self.loss(outputs, y.float())
         self.update(loss)
-        return loss.detach()
+        return self.ranks.mean(loss.detach())
 
     def update(self, loss: torch.Tensor) -> None:
         """Backward pass, clipping and step of the optimiser; a step without finite gradient is left out."""
@@ -207,7 +216,7 @@ class Trainer:
 
     def validate(self, cases: Any, cancelled: CancelCheck) -> None:
         """Dice of the averaged network on the validation cases, written to progress.jsonl."""
-        if not cases:
+        if not cases or not self.ranks.first:
             return
         started = time.perf_counter()
         self.dice = validate(
@@ -232,6 +241,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint from which `restore` goes on exactly."""
+        if not self.ranks.first:
+            return
         state: dict[str, Any] = {
             "step": self.step,
             "seconds": self.seconds,
@@ -258,7 +269,10 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.validated, self.dice = state["validated"], state["dice"]
-        restore_random_states(state["random"])
+        if self.ranks.first:
+            restore_random_states(state["random"])
+        else:
+            torch.manual_seed(self.settings.seed + self.ranks.rank + self.step)
         self.folder.forget_after(self.step)
 
 

@@ -1,7 +1,8 @@
 """Which patches a step trains on.
 
-Everything that step N draws comes from (seed, fold, N) alone. A resumed run therefore needs no sampler state: it draws
-at step N what the unbroken run drew at step N.
+Everything that patch N of the run draws comes from (seed, fold, N) alone. A resumed run therefore needs no sampler
+state: it draws at a step what the unbroken run drew there. And of several processes that train together each takes its
+share of the patches that one with the larger batch would.
 """
 
 from __future__ import annotations
@@ -35,23 +36,28 @@ class Batch:
 
 
 class PatchSampler:
-    """Draws batches: every case equally often, a part of the patches centred on a labelled voxel."""
+    """Draws batches: every case equally often, a part of the patches centred on a labelled voxel.
 
-    def __init__(self, cases: Sequence[CaseArrays], settings: TrainingSettings) -> None:
+    `rank` of `count` processes gets the patches that are its own.
+    """
+
+    def __init__(self, cases: Sequence[CaseArrays], settings: TrainingSettings, rank: int = 0, count: int = 1) -> None:
         self._cases = cases
         self._settings = settings
+        self._rank, self._count = rank, count
         factor = settings.augmentation.source_factor
         self.source_size = tuple(n if n == 1 else int(np.ceil(n * factor / 2)) * 2 for n in settings.patch)
 
     def batch(self, step: int) -> Batch:
         """The sources of step `step`."""
-        rng = self._rng(_PATCHES, step)
         size = self._settings.batch_size
-        cases = [self._case_of(step * size + n) for n in range(size)]
-        sources = [self._source(case, rng) for case in cases]
+        part = step * self._count + self._rank
+        numbers = range(part * size, (part + 1) * size)
+        cases = [self._case_of(number) for number in numbers]
+        sources = [self._source(case, self._rng(_PATCHES, number)) for case, number in zip(cases, numbers, strict=True)]
         images = np.stack([image for image, _ in sources])
         labels = np.stack([labels for _, labels in sources])[:, None]
-        seed = int(self._rng(_AUGMENTATION, step).integers(2**62))
+        seed = int(self._rng(_AUGMENTATION, part).integers(2**62))
         return Batch(images, labels, seed, self._unknown(cases))
 
     def _unknown(self, cases: Sequence[CaseArrays]) -> Array | None:
