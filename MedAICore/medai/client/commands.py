@@ -25,7 +25,7 @@ def command_line(python: Path | str, packages: Path | None = None, package_root:
     `package_root` is the folder that holds the package medai (None: this copy).
     """
     root = Path(__file__).resolve().parents[2] if package_root is None else Path(package_root)
-    script = str(root / "medai" / "worker" / "command.py")
+    script = str(root / "medai" / "cli" / "command.py")
     if packages is not None:
         return [str(python), "-s", "-P", "-X", "utf8", script, "--packages", str(packages)]
     return [str(python), "-I", "-X", "utf8", script]

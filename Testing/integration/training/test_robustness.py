@@ -205,7 +205,7 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_says_so(tmp_path: Path, lau
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); sys.argv[:] = sys.argv[1:];"
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    script = str(PACKAGE_ROOT / "medai" / "worker" / "command.py")
+    script = str(PACKAGE_ROOT / "medai" / "cli" / "command.py")
     TrainingLauncher([sys.executable, "-c", program, script]).resume(run.folder)
     wait_for(run, "failed")
     error = run.error()
