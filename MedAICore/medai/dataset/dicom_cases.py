@@ -192,8 +192,9 @@ def _on_image_grid(mask: Array, matrix: Affine, image: Image) -> Array:
     """The mask on the image's voxels (k, j, i), the nearest of its own each."""
     index_of = np.linalg.inv(matrix) @ image.ijk_to_ras  # (i, j, k) of the image -> axes of the mask
     columns = index_of[:3, :3][:, ::-1]  # so that it takes (k, j, i)
+    # scipy counts what lies beyond the centres of the outermost voxels, if only by rounding, as outside: so a margin.
     near: Array = scipy.ndimage.affine_transform(
-        mask.astype(np.uint8), columns, index_of[:3, 3], output_shape=image.shape, order=0, mode="constant", cval=0
+        np.pad(mask.astype(np.uint8), 1), columns, index_of[:3, 3] + 1.0, output_shape=image.shape, order=0, cval=0
     )
     return near.astype(bool)
 
