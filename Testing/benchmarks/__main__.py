@@ -26,7 +26,7 @@ from benchmarks.settings import Settings
 # The page's order; the engine's come first when they are measured, since an interrupted run keeps what it has.
 SECTIONS = ("sliding_window", "export", "end_to_end", "scene", "growth")
 # Measured only where it is asked for by name: they have no peer, and some need data beside the checkout.
-OPTIONAL = ("brain",)
+OPTIONAL = ("brain", "ablation", "training_peers")
 _MEASURED_FIRST = ("sliding_window", "end_to_end", "growth")
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
 RESULTS = FOLDER / "results"

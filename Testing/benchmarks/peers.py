@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
@@ -41,6 +42,9 @@ _WITHOUT_DEPENDENCIES = (
     "acvl-utils==0.2.6",
     "batchgeneratorsv2==0.3.6",
 )
+# What nnU-Net's training imports beside its prediction, and TorchIO; installed only where trainings are compared.
+_FOR_TRAINING = ("connected-components-3d", "matplotlib", "seaborn", "requests", "tifffile", "graphviz", "torchio")
+_TRAINING_CHECK = "import nnunetv2.training.nnUNetTrainer.nnUNetTrainer, torchio"
 _CHECK = "from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor; import monai.inferers"
 
 
@@ -68,6 +72,27 @@ def make() -> Path:
         raise BenchmarkError(f"nnU-Net cannot be imported in {FOLDER}:\n{check.stderr.strip()[-600:]}")
     stamp.write_text(wanted, encoding="utf-8")
     return python()
+
+
+def make_for_training() -> Path:
+    """As `make`, with what training takes; torch stays the one that is there."""
+    interpreter = make()
+    if subprocess.run([str(interpreter), "-c", _TRAINING_CHECK], capture_output=True, check=False).returncode == 0:
+        return interpreter
+    environment = _environment_script()
+    code = "import torch; print(torch.__version__)"
+    found = subprocess.run([str(interpreter), "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    with tempfile.TemporaryDirectory() as folder:
+        constraint = Path(folder) / "constraints.txt"
+        constraint.write_text(f"torch=={found}\n", encoding="utf-8")
+        try:
+            environment.pip(interpreter, "install", "-c", str(constraint), *_FOR_TRAINING)
+        except environment.EnvironmentProblem as problem:
+            raise BenchmarkError(f"The peers for training could not be installed: {problem}") from problem
+    check = subprocess.run([str(interpreter), "-c", _TRAINING_CHECK], capture_output=True, text=True, check=False)
+    if check.returncode:
+        raise BenchmarkError(f"nnU-Net's trainer cannot be imported in {FOLDER}:\n{check.stderr.strip()[-600:]}")
+    return interpreter
 
 
 def versions() -> list[str]:
