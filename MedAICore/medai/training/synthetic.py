@@ -125,6 +125,8 @@ class SyntheticTrainer(Trainer):
         cancelled: CancelCheck,
     ) -> None:
         s = self.settings
+        # Probabilities of dozens of classes come below the smallest normal number, with which a CPU is slow.
+        torch.set_flush_denormal(True)
         waiting: list[Future[Batch]] = [pool.submit(sampler.batch, self.step + n) for n in range(_AHEAD)]
         clock = reported = saved = validated = time.monotonic()
         losses: list[torch.Tensor] = []
