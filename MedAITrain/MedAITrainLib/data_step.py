@@ -10,13 +10,17 @@ import slicer
 from slicer.i18n import tr as _
 
 from medai.errors import MedAIError
+from medai.mrml.labelled_cases import scene_files
 from MedAICoreLib.settings import Settings
 from MedAITrainLib.case_list import coded_as
 from MedAITrainLib.jobs import Job
+from MedAITrainLib.parameters import Task
+from MedAITrainLib.tables import cell, fit, fixed, selectedRows, tick
 
 USED, NAME, PATIENT, FIRST_IMAGE = range(4)
+# Rows that are seen without scrolling; a finding may take two lines of this height.
+MOST_CASES, MOST_LABELS, MOST_FINDINGS, FINDING_HEIGHT = 5, 5, 3, 34
 LABEL_USED, LABEL_NAME, LABEL_CASES, LABEL_CODE = range(4)
-SCENE_SUFFIXES = (".mrb", ".mrml")
 SEVERITY_SIGNS = {"error": "\N{MULTIPLICATION SIGN}", "warning": "\N{WARNING SIGN}", "note": "\N{INFORMATION SOURCE}"}
 VOLUME_CLASS = "vtkMRMLScalarVolumeNode"
 
@@ -88,21 +92,27 @@ class DataStep:
     def updateState(self, busy) -> None:
         """Enable and name the buttons for what can be done now."""
         ui, cases = self.ui, self.logic.cases
+        segments = self._segments()
+        for widget in (
+            ui.sceneCasesButton, ui.addCaseButton, ui.channelsLabel, ui.channelsSpinBox, ui.checkButton, ui.exportButton
+        ):  # fmt: skip
+            widget.visible = segments
+        ui.addFilesButton.text = _("Scene files...") if segments else _("Table...")
         exporting = busy is not None and busy.name == "export"
         ui.exportButton.text = _("Cancel") if exporting else _("Make the data set")
         ui.exportButton.enabled = exporting or (busy is None and bool(cases.used))
         ui.checkButton.enabled = busy is None and bool(cases.entries)
         for button in (ui.sceneCasesButton, ui.addFilesButton, ui.addFolderButton, ui.addCaseButton):
             button.enabled = busy is None
-        hasCases = bool(cases.entries)
+        hasCases = segments and bool(cases.entries)
         ui.casesTable.visible = ui.removeCaseButton.visible = hasCases
         for widget in (ui.labelsTitleLabel, ui.labelsTable, ui.mergeLabelsButton, ui.labelColorButton):
             widget.visible = hasCases and bool(cases.labels.rows)
-        ui.findingsList.visible = cases.report is not None
+        ui.findingsList.visible = segments and cases.report is not None
         ui.exportProgressBar.visible = busy is not None and busy.name in ("export", "check", "scenes")
         if busy is not None:
             ui.exportProgressBar.value = round(1000 * busy.fraction)
-        ui.casesSummaryLabel.text = cases.summary()
+        ui.casesSummaryLabel.text = cases.summary() if segments else ""
         self._showDataset()
 
     def _showDataset(self) -> None:
@@ -115,6 +125,8 @@ class DataStep:
     def nextStep(self):
         """(text, button text, action) of what this step misses, or None."""
         parameters, cases = self.panel.parameters, self.logic.cases
+        if not self._segments():
+            return self._nextForClasses()
         if parameters.dataset and not cases.entries:
             return None
         if not cases.entries:
@@ -139,6 +151,21 @@ class DataStep:
             return _("The cases are ready: write them as a data set."), _("Make it"), self.onExport
         return None
 
+    def _nextForClasses(self):
+        parameters = self.panel.parameters
+        if not parameters.dataset:
+            return (
+                _("Choose a folder that has a folder of images for each class, or a table (.csv) with the columns "
+                  "image and class."),
+                _("Folder..."),
+                self.onAddFolder,
+            )  # fmt: skip
+        return None
+
+    def _segments(self) -> bool:
+        parameters = self.panel.parameters
+        return parameters is None or parameters.task is Task.SEGMENTATION
+
     # Cases
 
     def _fillCases(self) -> None:
@@ -153,30 +180,29 @@ class DataStep:
         table.setRowCount(len(cases.entries))
         for row, entry in enumerate(cases.entries):
             self._fillCase(row, entry, channels)
-        table.resizeColumnsToContents()
+        fit(table, MOST_CASES)
         for column in (NAME, PATIENT):
             table.setColumnWidth(column, min(table.columnWidth(column), 130))
-        table.verticalHeader().setVisible(False)
         self._filling = False
 
     def _fillCase(self, row, entry, channels) -> None:
         table, case = self.ui.casesTable, entry.case
-        table.setItem(row, USED, _tick(entry.used))
-        table.setItem(row, NAME, _cell(case.name))
-        table.setItem(row, PATIENT, _cell(case.patient, case.patient_name))
+        table.setItem(row, USED, tick(entry.used))
+        table.setItem(row, NAME, cell(case.name))
+        table.setItem(row, PATIENT, cell(case.patient, case.patient_name))
         for n in range(channels):
             column = FIRST_IMAGE + n
             if case.source or case.frame is not None:
                 name = case.channel_names[n] if n < len(case.channel_names) else ""
                 _clearCellWidget(table, row, column)
-                table.setItem(row, column, _fixed(name, _whereFrom(case)))
+                table.setItem(row, column, fixed(name, _whereFrom(case)))
             else:
                 chosen = case.volume_ids[n] if n < len(case.volume_ids) else ""
                 self._putNodes(row, column, VOLUME_CLASS, chosen, lambda nodeId, r=row, c=n: self.onImage(r, c, nodeId))
         column = FIRST_IMAGE + channels
         if case.source or case.frame is not None:
             _clearCellWidget(table, row, column)
-            table.setItem(row, column, _fixed(_count(len(case.segments)), _whereFrom(case)))
+            table.setItem(row, column, fixed(_count(len(case.segments)), _whereFrom(case)))
         else:
             self._putNodes(
                 row,
@@ -228,14 +254,25 @@ class DataStep:
             self.panel.parameters.channels = min(found, self.ui.channelsSpinBox.maximum)
 
     def onAddFiles(self, checked=False) -> None:
-        """Let the person choose saved scenes."""
+        """Let the person choose saved scenes; of a classifier, its table."""
         settings = Settings()
+        if not self._segments():
+            self._chooseTable(settings)
+            return
         paths = qt.QFileDialog.getOpenFileNames(
             slicer.util.mainWindow(), _("Add scenes"), settings.lastFolder(), _("Scenes (*.mrb *.mrml)")
         )
         if paths:
             settings.setLastFolder(os.path.dirname(paths[0]))
             self.addScenes([Path(path) for path in paths])
+
+    def _chooseTable(self, settings) -> None:
+        path = qt.QFileDialog.getOpenFileName(
+            slicer.util.mainWindow(), _("Images with classes"), settings.lastFolder(), _("Tables (*.csv *.tsv *.npz)")
+        )
+        if path:
+            settings.setLastFolder(os.path.dirname(path))
+            self.useDataset(Path(path))
 
     def onAddFolder(self, checked=False) -> None:
         """Let the person choose a folder of scenes, or a data set."""
@@ -247,15 +284,19 @@ class DataStep:
 
     def addFolder(self, folder) -> None:
         """Add the scenes of a folder; a folder without scenes is taken as a data set of its own."""
-        scenes = sorted(path for path in folder.iterdir() if path.suffix.lower() in SCENE_SUFFIXES)
+        scenes = scene_files(folder) if self._segments() else []
         if scenes:
             self.addScenes(scenes)
-            return
-        self.panel.parameters.dataset = str(folder)
+        else:
+            self.useDataset(folder)
+
+    def useDataset(self, path) -> None:
+        """Train on a data set that is on disk already."""
+        self.panel.parameters.dataset = str(path)
         if not self.panel.parameters.projectFolder:
-            self.panel.parameters.projectFolder = str(folder.parent / f"{folder.name} MedAI")
+            self.panel.parameters.projectFolder = str(path.parent / f"{path.stem} MedAI")
         self.logic.cases.clear()
-        self.panel.showText(_("The folder is used as it is; the plan tells whether it can be read."))
+        self.panel.showText(_("The data set is used as it is; the plan tells whether it can be read."))
         self.refresh()
 
     def addScenes(self, paths) -> None:
@@ -277,7 +318,7 @@ class DataStep:
 
     def onRemoveCases(self, checked=False) -> None:
         """Take the selected cases out of the table."""
-        self.logic.cases.remove(_selectedRows(self.ui.casesTable))
+        self.logic.cases.remove(selectedRows(self.ui.casesTable))
         self._changed()
 
     def onImage(self, row, channel, nodeId) -> None:
@@ -338,17 +379,15 @@ class DataStep:
         table.setRowCount(len(rows))
         used = len(self.logic.cases.used)
         for number, row in enumerate(rows):
-            table.setItem(number, LABEL_USED, _tick(not row.ignored))
-            name = _cell(row.name)
+            table.setItem(number, LABEL_USED, tick(not row.ignored))
+            name = cell(row.name)
             pixmap = qt.QPixmap(12, 12)
             pixmap.fill(qt.QColor(*(round(255 * part) for part in row.color)))
             name.setIcon(qt.QIcon(pixmap))
             table.setItem(number, LABEL_NAME, name)
-            table.setItem(number, LABEL_CASES, _fixed(f"{row.cases} / {used}", _CASES_TIP()))
-            table.setItem(number, LABEL_CODE, _fixed(coded_as(row)))
-        table.resizeColumnsToContents()
-        table.horizontalHeader().setStretchLastSection(True)
-        table.verticalHeader().setVisible(False)
+            table.setItem(number, LABEL_CASES, fixed(f"{row.cases} / {used}", _CASES_TIP()))
+            table.setItem(number, LABEL_CODE, fixed(coded_as(row)))
+        fit(table, MOST_LABELS)
         self._filling = False
 
     def onLabelItemChanged(self, item) -> None:
@@ -369,7 +408,7 @@ class DataStep:
         """One structure of the selected ones."""
         rows = self.logic.cases.labels.rows
         try:
-            self.logic.cases.merge_labels([rows[n].name for n in _selectedRows(self.ui.labelsTable)])
+            self.logic.cases.merge_labels([rows[n].name for n in selectedRows(self.ui.labelsTable)])
         except MedAIError as error:
             self.panel.showError(error)
         self._changed()
@@ -377,7 +416,7 @@ class DataStep:
     def onLabelColor(self, checked=False) -> None:
         """Let the person choose the colour of the selected structures."""
         rows = self.logic.cases.labels.rows
-        names = [rows[n].name for n in _selectedRows(self.ui.labelsTable)]
+        names = [rows[n].name for n in selectedRows(self.ui.labelsTable)]
         if not names:
             self.panel.showText(_("Select a structure in the table first."))
             return
@@ -422,6 +461,8 @@ class DataStep:
             item.setToolTip(finding.remedy or finding.message)
             item.setData(CASE_ROLE, finding.case)
             listing.addItem(item)
+        lines = min(max(listing.count, 1), MOST_FINDINGS)
+        listing.setFixedHeight(FINDING_HEIGHT * lines + 8)
 
     def onFindingClicked(self, item) -> None:
         """Select the case of a finding, and say what can be done."""
@@ -472,25 +513,6 @@ def _CASES_TIP() -> str:
     return _("In so many of the cases. Where a structure is missing it counts as unknown, not as absent.")
 
 
-def _tick(on):
-    item = qt.QTableWidgetItem("")
-    item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
-    item.setCheckState(qt.Qt.Checked if on else qt.Qt.Unchecked)
-    return item
-
-
-def _cell(text, tip=""):
-    item = qt.QTableWidgetItem(text)
-    item.setToolTip(tip or text)
-    return item
-
-
-def _fixed(text, tip=""):
-    item = _cell(text, tip)
-    item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
-    return item
-
-
 def _clearCellWidget(table, row, column) -> None:
     if table.cellWidget(row, column) is not None:
         table.removeCellWidget(row, column)
@@ -504,7 +526,3 @@ def _whereFrom(case) -> str:
     if case.source:
         return _("in {path}").format(path=case.source)
     return _("frame {number} of a sequence").format(number=case.frame + 1)
-
-
-def _selectedRows(table):
-    return sorted({index.row() for index in table.selectionModel().selectedRows()})

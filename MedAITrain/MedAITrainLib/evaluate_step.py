@@ -12,9 +12,13 @@ from MedAICoreLib.environment_setup import environmentProblem
 from MedAICoreLib.settings import Settings
 from MedAITrainLib.chart_frame import ChartFrame
 from MedAITrainLib.evaluation import METRICS, comparisonHtml, metricTitle, readReport, writeCsv
+from MedAITrainLib.parameters import Task
+from MedAITrainLib.tables import cell, fit
 
 # As many lines as the list of worst cases shows.
 MOST_WORST = 50
+# Rows that are seen without scrolling.
+MOST_ROWS = 5
 
 
 class EvaluateStep:
@@ -78,6 +82,8 @@ class EvaluateStep:
             ui.showReportTableButton, ui.saveCsvButton, ui.comparedReportComboBox, ui.comparedReportLabel,
         ):  # fmt: skip
             widget.visible = report is not None
+        segments = self.panel.parameters.task is Task.SEGMENTATION
+        ui.evaluatedCasesComboBox.visible = ui.evaluatedCasesLabel.visible = segments
         ui.comparisonLabel.visible = report is not None and bool(ui.comparisonLabel.text)
         for button in (ui.useModelButton, ui.saveModelButton):
             button.enabled = model is not None
@@ -96,7 +102,8 @@ class EvaluateStep:
             return _("Evaluating..."), "", None
         if self.model() is None:
             return _("There is no model yet: train one in step 3."), "", None
-        if self.report is None and self.logic.runOf(self.panel.parameters, self.model()) is not None:
+        segments = self.panel.parameters.task is Task.SEGMENTATION
+        if segments and self.report is None and self.logic.runOf(self.panel.parameters, self.model()) is not None:
             return _("See how good the model is on the cases that it has not seen."), _("Evaluate"), self.onEvaluate
         if self._used == str(self.model()):
             return _("The model is installed."), _("Open it"), self.onOpenModule
@@ -210,9 +217,25 @@ class EvaluateStep:
         self.panel.updateState()
 
     def _evaluated(self, value, path) -> None:
+        if self.panel.parameters.task is Task.CLASSIFICATION:
+            self._classesEvaluated(value, path)
+            return
         self.showReport(self.logic.keepReport(path))
         for warning in value.get("warnings") or ():
             self.panel.showText(warning)
+
+    def _classesEvaluated(self, value, model) -> None:
+        charts = self.logic.showClassEvaluation(value, model.stem)
+        self._chart = charts[0]
+        self.chartFrame.show(charts[0])
+        figures = [
+            _("{name} {value} ({low} to {high})").format(
+                name=title, value=_figure(value[key]["value"]), low=_figure(low), high=_figure(high)
+            )
+            for key, title in (("auc", "AUC"), ("accuracy", _("accuracy")))
+            for low, high in [value[key]["ci95"]]
+        ]
+        self.panel.showText("\n".join([", ".join(figures), *(value.get("warnings") or ())]))
 
     def _showOwnReport(self) -> None:
         model, report = self.model(), None
@@ -260,10 +283,10 @@ class EvaluateStep:
         table.setHorizontalHeaderLabels([_("Structure"), *(metricTitle(metric) for metric in METRICS)])
         table.setRowCount(len(report.labels))
         for row, label in enumerate(report.labels):
-            table.setItem(row, 0, _cell(label))
+            table.setItem(row, 0, cell(label))
             for column, metric in enumerate(METRICS, 1):
-                table.setItem(row, column, _cell(_figure(report.mean(label, metric))))
-        _fit(table)
+                table.setItem(row, column, cell(_figure(report.mean(label, metric))))
+        fit(table, MOST_ROWS)
 
     def onMetric(self, index=None) -> None:
         """Show another figure in the box plot and in the list of cases."""
@@ -284,8 +307,8 @@ class EvaluateStep:
         table.setRowCount(len(self._worst))
         for row, found in enumerate(self._worst):
             for column, text in enumerate((found.case, found.label, _figure(found.value))):
-                table.setItem(row, column, _cell(text))
-        _fit(table)
+                table.setItem(row, column, cell(text))
+        fit(table, MOST_ROWS)
 
     def onWorstClicked(self, row, column=0) -> None:
         """Load a case with its reference and the model's result."""
@@ -383,15 +406,3 @@ class EvaluateStep:
 
 def _figure(value) -> str:
     return "-" if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def _cell(text):
-    item = qt.QTableWidgetItem(text)
-    item.setToolTip(text)
-    return item
-
-
-def _fit(table) -> None:
-    table.resizeColumnsToContents()
-    table.horizontalHeader().setStretchLastSection(True)
-    table.verticalHeader().setVisible(False)

@@ -20,7 +20,7 @@ from medai.config import read_json
 from medai.config.training import TrainConfig
 from medai.errors import ConfigError, DatasetError, EnvironmentFailure, FileFormatError, MedAIError
 from medai.models import export_package, open_package
-from medai.mrml import show_over
+from medai.mrml import show_over, write_curves
 from medai.mrml.comparison_plots import write_box_plot, write_figures
 from medai.mrml.labelled_cases import (
     ExportResult,
@@ -357,6 +357,8 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
         self, parameters: MedAITrainParameterNode, model: Path, onAll: bool
     ) -> tuple[CommandProcess, Path]:
         """``medai evaluate`` of a model on the data set in a process of its own, and the folder that it writes."""
+        if parameters.task is Task.CLASSIFICATION:
+            return self._startClassEvaluation(parameters, model), model
         if not onAll:
             run = self.runOf(parameters, model)
             if run is None:
@@ -375,6 +377,16 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
         folder = project.new(project.reports, model.stem)
         arguments = ["evaluate", parameters.dataset, "--model", str(model), "--output", str(folder)]
         return self.startCommand([*arguments, "--device", parameters.device, "--json"]), folder
+
+    def _startClassEvaluation(self, parameters: MedAITrainParameterNode, model: Path) -> CommandProcess:
+        if not parameters.dataset:
+            raise ConfigError(_("There is no data set."), _("Choose its folder or table in step 1."))
+        arguments = ["evaluate", parameters.dataset, "--task", "classification", "--model", str(model)]
+        return self.startCommand([*arguments, "--device", parameters.device, "--json"])
+
+    def showClassEvaluation(self, value: dict[str, Any], name: str) -> list[Any]:
+        """The ROC and reliability curves of a classifier's evaluation as charts."""
+        return write_curves(slicer.mrmlScene, value, name)
 
     def keepReport(self, folder: Path) -> Report:
         """The report of an evaluation that has ended."""

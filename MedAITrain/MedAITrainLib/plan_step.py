@@ -62,7 +62,9 @@ class PlanStep:
         """The step is seen: look for devices, and make a plan where there is none of these values."""
         self._fillModels()
         self._askDevices()
-        if self.process is None and not self.current and not self.logic.problem(self.panel.parameters):
+        parameters = self.panel.parameters
+        isPlanned = parameters.task is not Task.SEGMENTATION or self.current or self.process is not None
+        if not isPlanned and not self.logic.problem(parameters) and not environmentProblem():
             self.onPlan()
 
     def showParameters(self) -> None:
@@ -88,7 +90,9 @@ class PlanStep:
         ui.planButton.text = _("Cancel") if self.process is not None else _("Work out the plan")
         ui.planButton.enabled = self.process is not None or not (problem or environmentProblem())
         ui.planProgressBar.visible = self.process is not None
-        ui.planBrowser.visible = self.summary is not None
+        segments = self.panel.parameters.task is Task.SEGMENTATION
+        ui.planButton.visible = segments
+        ui.planBrowser.visible = segments and self.summary is not None
         if self.summary is not None:
             ui.planBrowser.setHtml(planHtml(self.summary, self.current))
 
@@ -237,7 +241,7 @@ def planHtml(plan, current=True) -> str:
         steps += ", " + _("{folds} networks").format(folds=plan["folds"])
     rows = [
         (_("Time"), f"<b>{_esc(durationText(60 * plan.get('expected_minutes', 0)))}</b>"),
-        (_("Memory"), _esc(_("{gb} GB").format(gb=f"{plan.get('expected_memory_mb', 0) / 1024:.1f}"))),
+        (_("Memory"), _esc(_memory(plan.get("expected_memory_mb") or 0.0))),
         (_("Device"), _esc(plan.get("device", ""))),
         (_("Cases"), _esc(f"{plan.get('cases', 0)}: {', '.join(plan.get('labels') or ())}")),
         (_("Voxels"), _esc(_("{spacing} mm, patch {patch}").format(
@@ -253,6 +257,12 @@ def planHtml(plan, current=True) -> str:
     notes = "".join(f"<li>{_esc(note)}</li>" for note in plan.get("notes") or ())
     warning = "" if current else f"<p><i>{_esc(_('Values were changed since: work out the plan again.'))}</i></p>"
     return f"{warning}<table>{cells}</table>" + (f"<ul>{notes}</ul>" if notes else "")
+
+
+def _memory(megabytes) -> str:
+    if megabytes < 1000:
+        return _("{mb} MB").format(mb=round(megabytes))
+    return _("{gb} GB").format(gb=f"{megabytes / 1024:.1f}")
 
 
 def _esc(text) -> str:

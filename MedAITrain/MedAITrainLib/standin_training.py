@@ -195,6 +195,8 @@ def _report(files: Any, event: str, **values: Any) -> None:
 
 def _evaluate(options: list[str]) -> dict[str, Any]:
     """Figures of a model that is a little worse on each further case; the reference stands for the prediction."""
+    if "--task" in options:
+        return _classFigures()
     if options[0] == "--run-folder":
         root = Path(options[1])
         dataset = json.loads((root / "train.json").read_text(encoding="utf-8"))["dataset"]
@@ -216,6 +218,13 @@ def _evaluate(options: list[str]) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "evaluation.json").write_text(json.dumps(report), encoding="utf-8")
     return report
+
+
+def _classFigures() -> dict[str, Any]:
+    """The evaluation of a classifier that is right nine times of ten."""
+    roc = {"class": "ill", "false_positive_rate": [0.0, 0.1, 1.0], "true_positive_rate": [0.0, 0.9, 1.0], "auc": 0.9}
+    figure = {"value": 0.9, "ci95": [0.8, 0.95]}
+    return {"n": 20, "auc": figure, "accuracy": figure, "roc": [roc], "warnings": []}
 
 
 def _compare(options: list[str]) -> dict[str, Any]:

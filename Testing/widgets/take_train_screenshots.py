@@ -32,7 +32,7 @@ SHOWN = {
     ("evaluate", 350, False): "train-evaluate.png",
 }
 LIMIT_S = 900.0
-CASES, STEPS = 10, 240
+CASES, STEPS = 10, 160
 
 
 def main(folder: Path, everything: bool) -> None:

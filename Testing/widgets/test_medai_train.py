@@ -363,6 +363,30 @@ def test_model_is_saved_as_one_file(panel, tmp_path):
     assert "no folder" in panel.ui.statusLabel.text
 
 
+def test_a_classifier_is_trained_from_a_folder_and_evaluated(panel, tmp_path):
+    """Its data set is a folder with a folder for each class; there is no plan, and its curves are its evaluation."""
+    for name in ("ill", "well"):
+        (tmp_path / "classes" / name).mkdir(parents=True)
+    panel.ui.taskComboBox.currentIndex = 1
+    assert panel.ui.sceneCasesButton.isHidden()
+    assert panel.ui.addFilesButton.text == "Table..."
+    assert "folder of images for each class" in panel.next_step
+    panel.widget.steps["data"].addFolder(tmp_path / "classes")
+    assert panel.parameters.dataset == str(tmp_path / "classes")
+    panel.press_next()
+    assert panel.ui.planButton.isHidden()
+    panel.press_next()
+    panel.press_next()  # start
+    panel.wait(lambda: panel.run_state() == "finished")
+    assert json.loads((Path(panel.parameters.runFolder) / "train.json").read_text())["task"] == "classification"
+    panel.widget.goTo("evaluate")
+    step = panel.widget.steps["evaluate"]
+    click(panel.ui.evaluateButton)
+    panel.wait(lambda: step.chartFrame.chart is not None)
+    assert "AUC 0.900" in panel.ui.statusLabel.text
+    assert step.chartFrame.chart.GetTitle() == "liver ROC"
+
+
 @pytest.mark.slow
 def test_real_training_from_saved_scenes_to_a_model_that_the_segmentation_module_lists(host, module_widget, tmp_path):
     """Scenes on disk -> data set -> plan -> train -> evaluate -> install -> MedAI Segmentation, with `medai` itself."""

@@ -43,8 +43,10 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
             if child.property("hiddenByHost") is not True:
                 child.setProperty("hiddenByHost", not child.isHidden())
             child.setVisible(False)
-        elif child.property("hiddenByHost") is not False:
-            child.setVisible(True)
+        else:
+            if child.property("hiddenByHost") is True:
+                child.setVisible(True)
+            child.setProperty("hiddenByHost", None)  # from now on the module says what is hidden
 
     collapsed = QtCore.Property(bool, _is_collapsed, _set_collapsed, notify=contentsCollapsed)
     collapsedHeight = stored(int, 14)
