@@ -10,20 +10,23 @@ import numpy as np
 
 from medai.augmentation import AugmentationSettings
 from medai.config import from_json, to_json
-from medai.config.model_card import FramingSpec, InputSpec, NetworkSpec
+from medai.config.model_card import FramingSpec, InputSpec, NetworkSpec, Normalization
 from medai.config.training import ClassificationRecipe, ModelDescription, TrainConfig
 from medai.dataset.classification import LabelledSet
 from medai.dataset.framed import FramedSet, image_of
 from medai.errors import ConfigError
-from medai.networks import available, size_divisor
+from medai.models import ModelPackage
+from medai.networks import available, encoder_weights, size_divisor
 from medai.preprocessing.framing import MASK, Framing
 from medai.training.classification import ClassificationSettings, balanced_weights, with_steps
+from medai.training.presets import FINE_TUNING_RATE, INITIAL_WEIGHTS
 
 _LOOKED_AT = 12
 _LARGEST_2D, _LARGEST_3D = 128, 48
 _EPOCHS = {"quick": 8.0, "standard": 30.0, "best": 100.0}
 _LEARNING_RATES = {"adamw": 2e-3, "sgd": 1e-2}
 _WEIGHT_DECAYS = {"adamw": 2e-2, "sgd": 1e-4}
+_MOMENTUM = 0.9
 
 
 def recipe_for(config: TrainConfig, description: ModelDescription) -> ClassificationRecipe:
@@ -39,8 +42,11 @@ def recipe_for(config: TrainConfig, description: ModelDescription) -> Classifica
         "class_weights": config.class_weights,
         "early_stopping": config.early_stopping,
         "threshold": config.threshold,
+        "weight_decay": config.weight_decay,
+        "spacing_mm": config.spacing_mm,
     }
     recipe = replace(recipe, **{name: value for name, value in options.items() if value is not None})
+    recipe = replace(recipe, augmentation={**recipe.augmentation, **_augmentation_options(config)})
     if config.network is None:
         return recipe
     if config.network not in available("classify"):
@@ -50,6 +56,13 @@ def recipe_for(config: TrainConfig, description: ModelDescription) -> Classifica
     same = recipe.network is not None and recipe.network.name == config.network
     patch = (1, 24, 24) if config.network == "seed_cnn" else recipe.patch
     return replace(recipe, network=recipe.network if same else NetworkSpec(config.network), patch=patch)
+
+
+def _augmentation_options(config: TrainConfig) -> dict[str, Any]:
+    options = dict(config.augmentation)
+    if config.rotation_degrees is not None:
+        options["rotation_degrees"] = [config.rotation_degrees] * 3
+    return options
 
 
 def framing_for(found: LabelledSet, recipe: ClassificationRecipe, description: ModelDescription) -> Framing:
@@ -68,6 +81,23 @@ def framing_for(found: LabelledSet, recipe: ClassificationRecipe, description: M
         patch = (1, max(j, 16), max(i, 16)) if flat else (max(k, 16), max(j, 16), max(i, 16))
     spacing = recipe.spacing_mm or (1.0, 1.0, 1.0)
     return Framing(inputs, spacing, patch, recipe.framing or FramingSpec("resize", 0.25 if structures else 0.0))
+
+
+def normalized(framing: Framing, config: TrainConfig, parent: ModelPackage | None) -> Framing:
+    """The framing with the normalisation that was asked for; a model to fine-tune brings its own."""
+    name = config.normalization
+    if name is None:
+        return framing
+    if parent is not None:
+        raise ConfigError(f"normalization {name} was asked for, but '{parent.card.id}' has its own.", "Leave it out.")
+    if name == "ct_window":
+        raise ConfigError(
+            "ct_window needs the window's numbers.", "Give them in the inputs of the --description, or choose another."
+        )
+    inputs = tuple(
+        spec if spec.modality == MASK else replace(spec, normalization=Normalization(name)) for spec in framing.inputs
+    )
+    return replace(framing, inputs=inputs)
 
 
 def network_for(framing: Framing, recipe: ClassificationRecipe, classes: int) -> NetworkSpec:
@@ -126,9 +156,12 @@ def settings_for(
         batch_size=min(recipe.batch_size or (64 if framing.planar else 16), len(training)),
         max_minutes=config.max_minutes / config.folds if config.max_minutes else None,
         optimizer=optimizer,
-        learning_rate=recipe.learning_rate or _LEARNING_RATES[optimizer],
+        learning_rate=recipe.learning_rate
+        or _LEARNING_RATES[optimizer] * (FINE_TUNING_RATE if config.finetune_from else 1.0),
         weight_decay=_WEIGHT_DECAYS[optimizer] if recipe.weight_decay is None else recipe.weight_decay,
-        momentum=0.9,
+        momentum=_MOMENTUM if config.momentum is None else config.momentum,
+        initial_weights=INITIAL_WEIGHTS if config.finetune_from else "",
+        frozen=_frozen(config, framing, recipe, len(classes)),
         ema_decay=recipe.ema_decay,
         augmentation=augmentation_for(framing, recipe),
         checkpoint_minutes=config.checkpoint_minutes,
@@ -141,6 +174,13 @@ def settings_for(
         masks=tuple(spec.modality == MASK for spec in framing.inputs),
     )
     return settings if config.steps else with_steps(settings, recipe.epochs or _EPOCHS[config.preset])
+
+
+def _frozen(config: TrainConfig, framing: Framing, recipe: ClassificationRecipe, classes: int) -> tuple[str, ...]:
+    if not config.freeze_encoder:
+        return ()
+    network = network_for(framing, recipe, classes)
+    return encoder_weights(network.name, network.arguments)
 
 
 def augmentation_for(framing: Framing, recipe: ClassificationRecipe) -> AugmentationSettings:
@@ -158,4 +198,6 @@ def augmentation_for(framing: Framing, recipe: ClassificationRecipe) -> Augmenta
         shift_range=0.08,
     )
     wanted = {**to_json(base), **recipe.augmentation}
+    if framing.planar:  # single slices turn in their plane only
+        wanted["rotation_degrees"] = [wanted["rotation_degrees"][0], 0.0, 0.0]
     return from_json(AugmentationSettings, wanted, "recipe.augmentation:")

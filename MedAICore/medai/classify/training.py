@@ -23,10 +23,12 @@ from medai.inference.anomaly import FILE_NAME, FeatureDistance, anomaly_spec, fe
 from medai.inference.classification import mean_logits, pooled_features
 from medai.metrics.calibration import choose_threshold, cross_fitted, fit_temperature, softmax
 from medai.metrics.classification import brier_score, calibration_error, macro_auc
-from medai.models import UNWRITTEN_WEIGHTS, write_package
+from medai.models import UNWRITTEN_WEIGHTS, ModelPackage, write_package
+from medai.models.inheritance import licence_after
 from medai.networks import build_network, load_weights
 from medai.preprocessing.framing import Framing
 from medai.progress import CancelCheck, ProgressCallback, part_of
+from medai.train.finetune import card_after, parent_of, recipe_after, write_start
 from medai.training import Compute, Outcome, RunFolder, choose_compute
 from medai.training.classification import ClassificationSettings, ClassificationTrainer, LabelledInputs
 from medai.training.run_record import RunRecord
@@ -77,12 +79,17 @@ def run(
     Raises DatasetError (nothing to learn), ConfigError (options that do not fit, another run in the folder),
     OutputError. A cancel leaves a checkpoint, from which the same call with `resume` goes on exactly.
     """
+    parent = parent_of(config)
     recipe = planning.recipe_for(config, description)
+    if parent is not None:
+        licence_after(parent.card, config.licence or description.licence, "")  # what the end would refuse
+        recipe = recipe_after(parent, config, recipe)
+        description = replace(description, inputs=parent.card.inputs)
     found = list_labelled(Path(config.dataset), [spec.name for spec in description.classes])
     check_trainable(found)
     _check_positive(recipe, found)
     compute = choose_compute(config.device)
-    framing = planning.framing_for(found, recipe, description)
+    framing = planning.normalized(planning.framing_for(found, recipe, description), config, parent)
     planning.network_for(framing, recipe, len(found.classes))  # what cannot be built is said before the files are read
     record.stage("preparing")
     framed = frame_dataset(
@@ -99,7 +106,7 @@ def run(
     for fold in range(config.folds):
         part = part_of(progress, 0.05 + 0.9 * fold / config.folds, 0.05 + 0.9 * (fold + 1) / config.folds)
         record.stage("training", fold=fold)
-        outcome, settings = _train_fold(config, recipe, data, fold, compute, root, record, part, cancelled)
+        outcome, settings = _train_fold(config, recipe, data, fold, compute, root, record, parent, part, cancelled)
         outcomes.append(outcome)
         if not outcome.finished:
             return _result(None, root, outcomes, {}, framed)
@@ -121,7 +128,10 @@ def run(
         calibration=calibration,
         anomaly=anomaly_spec(distance, file),
     )
-    write_package(Path(config.output), card, [o.weights for o in outcomes], files={FILE_NAME: file})
+    files: dict[str, bytes] = {}
+    if parent is not None:
+        card, files = card_after(card, parent, config.licence or description.licence, "")
+    write_package(Path(config.output), card, [o.weights for o in outcomes], files={**files, FILE_NAME: file})
     return result
 
 
@@ -184,6 +194,7 @@ def _train_fold(
     compute: Compute,
     root: Path,
     record: RunRecord,
+    parent: ModelPackage | None,
     progress: ProgressCallback,
     cancelled: CancelCheck,
 ) -> tuple[Outcome, ClassificationSettings]:
@@ -194,6 +205,8 @@ def _train_fold(
         if folder.config.is_file():
             _check_same_run(folder, settings, config.resume)
         folder.write_settings(settings)
+        if parent is not None and not folder.checkpoint.is_file():
+            write_start(parent, [ClassSpec(name) for name in data.framed.card.classes], settings, folder)
         trainer = ClassificationTrainer(settings, compute, folder)
         trainer.stop_asked = record.stop_asked
         if config.resume and folder.checkpoint.is_file():

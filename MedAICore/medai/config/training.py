@@ -116,10 +116,15 @@ class TrainConfig:
             raise ConfigError(f"gpus is {self.gpus}.", "Give 1 or more.")
         if self.task == "classification" and self.gpus > 1:
             raise ConfigError(f"gpus is {self.gpus} for a classifier.", "Several GPUs train segmentation only.")
-        if self.task == "classification" and (self.blocks or self.fusion or self.depth):
-            raise ConfigError(
-                "blocks, fusion and depth are of segmentation networks.", "Choose a classifier with network."
-            )
+        if self.task == "classification":
+            self._check_classification()
+
+    def _check_classification(self) -> None:
+        for name in ("blocks", "fusion", "depth", "width", "crop", "foreground_fraction"):
+            if getattr(self, name) is not None:
+                raise ConfigError(f"{name} is of segmentation.", "Leave it out; choose a classifier with network.")
+        if self.loss not in (None, "ce"):
+            raise ConfigError(f"loss is '{self.loss}'.", "Classifiers are trained with cross entropy (ce).")
 
 
 @dataclass(frozen=True)

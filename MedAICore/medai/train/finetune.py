@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from medai.config.model_card import ModelCard, TrainingData
-from medai.config.training import ModelDescription, Plan, TrainConfig
+from medai.config.model_card import ClassSpec, LabelSpec, ModelCard, TrainingData
+from medai.config.training import ClassificationRecipe, ModelDescription, Plan, TrainConfig
 from medai.dataset.cache import Cache
 from medai.errors import ConfigError
 from medai.models import ModelPackage
@@ -23,6 +23,22 @@ _OF_THE_PARENT = ("network", "width", "depth", "blocks", "fusion")
 def parent_of(config: TrainConfig) -> ModelPackage | None:
     """The package that `config` fine-tunes; None for a training from scratch."""
     return open_parent(config.finetune_from, config.task) if config.finetune_from else None
+
+
+def recipe_after(parent: ModelPackage, config: TrainConfig, recipe: ClassificationRecipe) -> ClassificationRecipe:
+    """A classifier's recipe with the parent's network, input and framing. ConfigError where options differ."""
+    card = parent.card
+    if config.network is not None and config.network != card.network.name:
+        raise ConfigError(
+            f"network {config.network} was asked for, but '{card.id}' brings its own network.", "Leave network out."
+        )
+    for name, found in (("patch", card.patch), ("spacing_mm", card.spacing_mm)):
+        wanted = getattr(config, name)
+        if wanted is not None and wanted != found:
+            raise ConfigError(
+                f"{name} {wanted} was asked for, but '{card.id}' was trained with {found}.", f"Leave {name} out."
+            )
+    return replace(recipe, network=card.network, patch=card.patch, spacing_mm=card.spacing_mm, framing=card.framing)
 
 
 def as_the_parent(
@@ -83,11 +99,13 @@ def plan_after(parent: ModelPackage, cache: Cache, config: TrainConfig) -> Plan:
     )
 
 
-def write_start(parent: ModelPackage, cache: Cache, settings: TrainingSettings, folder: RunFolder) -> tuple[str, ...]:
-    """Put the weights that `settings` start from into the run folder; the names of the labels that came along."""
+def write_start(
+    parent: ModelPackage, outputs: Sequence[LabelSpec | ClassSpec], settings: TrainingSettings, folder: RunFolder
+) -> tuple[str, ...]:
+    """Put the weights that `settings` start from into the run folder; the names of those `outputs` that came along."""
     from safetensors.torch import save_file
 
-    start = starting_weights(parent, settings.network, cache.card.labels, settings.fold, settings.seed)
+    start = starting_weights(parent, settings.network, outputs, settings.fold, settings.seed)
     folder.root.mkdir(parents=True, exist_ok=True)
     # Tensors that share memory are refused: every one gets its own.
     state = {name: tensor.clone().contiguous() for name, tensor in start.state.items()}

@@ -281,7 +281,7 @@ def _train_fold(
             _check_same_run(folder.read_settings(), settings, config, folder.root)
         folder.write_settings(settings)
         if parent is not None and not folder.checkpoint.is_file():
-            write_start(parent, cache, settings, folder)
+            write_start(parent, cache.card.labels, settings, folder)
         if config.gpus > 1:
             outcome = train_together(
                 folder, cache, compute.device.type, config.resume, record.stop_asked, progress, cancelled

@@ -22,7 +22,7 @@ from medai.training.settings import TrainingSettings
 
 _FRAME = re.compile(r"(?P<name>.*?)[ _]?t(?P<offset>[+-]\d+)?")
 _MOMENTUM = 0.99
-_FINE_TUNING_RATE = 0.25  # of the learning rate from scratch: what was learned is to be kept
+FINE_TUNING_RATE = 0.25  # of the learning rate from scratch: what was learned is to be kept
 INITIAL_WEIGHTS = "initial.safetensors"
 _COARSE = 3.0  # an axis so many times coarser than the finest is not rotated into the others
 _LEARNING_RATES = {"adamw": 2e-3, "sgd": 1e-2}
@@ -144,7 +144,7 @@ def settings_for(cache: Cache, plan: Plan, config: TrainConfig, fold: int, compu
         max_minutes=config.max_minutes / config.folds if config.max_minutes else None,
         optimizer=optimizer,
         learning_rate=config.learning_rate
-        or _LEARNING_RATES[optimizer] * (_FINE_TUNING_RATE if config.finetune_from else 1.0),
+        or _LEARNING_RATES[optimizer] * (FINE_TUNING_RATE if config.finetune_from else 1.0),
         initial_weights=INITIAL_WEIGHTS if config.finetune_from else "",
         frozen=encoder_weights(plan.network.name, plan.network.arguments) if config.freeze_encoder else (),
         processes=config.gpus,

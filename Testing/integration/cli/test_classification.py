@@ -144,3 +144,31 @@ def test_errors_for_a_person(medai: Any, model: Path, pictures: Path, archive: P
     assert (one.code, one.data["error"]["code"]) == (1, "dataset")
     assert "one class" in one.data["error"]["message"]
     assert not (tmp_path / "m.medai").exists()
+
+
+def test_fine_tuning_and_the_options_of_training(
+    model: Path, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the trained model, its convolutions frozen: they stay, its input and framing are taken over."""
+    from medai.cli.app import run
+
+    output = tmp_path / "again.medai"
+    common = ["train", str(archive), "--task", "classification", "--device", "cpu", "--json", "--steps", "3"]
+    tuned = ["--finetune-from", str(model), "--freeze-encoder", "--rotation", "5", "--augmentation", "noise=0.5",
+             "--optimizer", "sgd", "--momentum", "0.8"]  # fmt: skip
+    assert run([*common, "--output", str(output), *tuned]) == 0
+    old, new = open_model(model), open_model(output)
+    assert new.card.parents == (f"{old.card.id} 1.0.0",)
+    assert (new.card.patch, new.card.framing, new.card.inputs) == (old.card.patch, old.card.framing, old.card.inputs)
+    before, after = old.weights(0), new.weights(0)
+    assert all(np.array_equal(before[name], after[name]) for name in before if not name.startswith("fc."))
+    assert not np.array_equal(before["fc.weight"], after["fc.weight"])
+    for wrong, named in (
+        (["--finetune-from", "hippocampus-mr"], "is for segmentation"),
+        (["--blocks", "residual"], "blocks is of segmentation"),
+        (["--loss", "dice"], "cross entropy"),
+        (["--finetune-from", str(model), "--patch", "1,28,28"], "was trained with"),
+    ):
+        capsys.readouterr()
+        assert run([*common, "--output", str(tmp_path / "m.medai"), *wrong]) == 1
+        assert named in capsys.readouterr().out
