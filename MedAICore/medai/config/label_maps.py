@@ -81,3 +81,12 @@ class LabelMapsDescription:
                     f"{value} has {partner} as its mirror, but {partner} has {partners.get(partner)}.",
                     "Name each of the two as the other one's mirror.",
                 )
+
+
+@dataclass(frozen=True)
+class MapsRecord:
+    """What a run keeps of its label maps: their names, those held out, and the labels in the network's order."""
+
+    names: tuple[str, ...]
+    held_out: tuple[str, ...]
+    labels: tuple[LabelSpec, ...]

@@ -5,13 +5,15 @@ A run goes on until it is stopped or its cooldown is over; every checkpoint can 
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from medai.config import from_json, read_json
+from medai.config import from_json, read_json, to_json
+from medai.config.label_maps import MapsRecord
 from medai.config.model_card import InputSpec, ModelCard, NetworkSpec, Normalization, Training, TrainingData
 from medai.config.synthetic import SyntheticTrainConfig
 from medai.config.training import ModelDescription
@@ -21,10 +23,13 @@ from medai.train.interruption import stopped_by_sigterm
 
 if TYPE_CHECKING:
     from medai.dataset.label_map_folder import LabelMapFolder
+    from medai.training.run_folder import RunFolder
     from medai.training.synthetic import SyntheticSettings, SyntheticTrainer
 
 _log = logging.getLogger(__name__)
 _MANY_STEPS = 10_000_000
+RECORD_NAME = "label_maps.json"
+"""In the run folder: a `MapsRecord`, so that a checkpoint can be packaged without reading the maps again."""
 _UNKNOWN_LICENCE = "LicenseRef-unknown"
 
 
@@ -51,23 +56,22 @@ def run(
     Stops at a cancel, at SIGTERM or after `max_minutes` with a checkpoint and a package; the same call with `resume`
     goes on. Raises DatasetError (label maps that cannot be used), ConfigError and OutputError.
     """
-    from medai.dataset.label_map_folder import read_description, read_label_maps
     from medai.training.precision import choose_compute
     from medai.training.run_folder import RunFolder
     from medai.training.synthetic import SyntheticTrainer
 
-    root = Path(config.run_folder) if config.run_folder else Path(config.output + ".run")
-    folder = RunFolder(root)
+    folder = RunFolder(Path(config.run_folder) if config.run_folder else Path(config.output + ".run"))
     _check_folder(folder.checkpoint, config)
-    maps = Path(config.maps)
     described = _described(config)
-    description = read_description(maps, Path(config.maps_description) if config.maps_description else None)
-    if described.labels and not description.labels:
-        description = replace(description, labels=described.labels)
-    data = _with_held_out(read_label_maps(maps, description, progress), config)
+    record_file = folder.root / RECORD_NAME
+    if config.package_only:
+        data, record = None, from_json(MapsRecord, read_json(record_file), f"{record_file}:")
+    else:
+        data = _maps(config, described, progress)
+        record = MapsRecord(tuple(volume.name for volume in data.volumes), data.held_out, data.labels)
     compute = choose_compute(config.device)
     with folder.locked(), stopped_by_sigterm(cancelled) as stopped:
-        settings = _settings(config, data, folder)
+        settings = _settings(config, record, folder)
         trainer = SyntheticTrainer(settings, compute, folder)
         if config.resume or config.package_only:
             trainer.restore()
@@ -78,11 +82,22 @@ def run(
             folder.start()
             if config.start_from:
                 _start_from(Path(config.start_from), trainer)
-        finished = False
-        if not config.package_only:
+        finished = trainer.step >= settings.last_step
+        if data is not None:
             folder.write_settings(settings)
+            record_file.write_text(json.dumps(to_json(record)), encoding="utf-8")
             finished = _fit(trainer, data, config, progress, stopped)
-    return _packaged(config, described, data, trainer, root, finished)
+    return _packaged(config, described, record, trainer, finished)
+
+
+def _maps(config: SyntheticTrainConfig, described: ModelDescription, progress: ProgressCallback) -> LabelMapFolder:
+    from medai.dataset.label_map_folder import read_description, read_label_maps
+
+    maps = Path(config.maps)
+    description = read_description(maps, Path(config.maps_description) if config.maps_description else None)
+    if described.labels and not description.labels:
+        description = replace(description, labels=described.labels)
+    return _with_held_out(read_label_maps(maps, description, progress), config)
 
 
 def _fit(
@@ -158,12 +173,12 @@ def _with_held_out(data: LabelMapFolder, config: SyntheticTrainConfig) -> LabelM
     return replace(data, held_out=held)
 
 
-def _settings(config: SyntheticTrainConfig, data: LabelMapFolder, folder: Any) -> SyntheticSettings:
+def _settings(config: SyntheticTrainConfig, record: MapsRecord, folder: RunFolder) -> SyntheticSettings:
     """The settings of the run; what must not change on resuming is taken from where it was started."""
     from medai.synthesis.scans import ScanSettings
     from medai.training.synthetic import SyntheticSettings
 
-    classes = len(data.labels) + 1
+    classes = len(record.labels) + 1
     stages = len(config.channels)
     network = NetworkSpec(
         "unet",
@@ -179,14 +194,13 @@ def _settings(config: SyntheticTrainConfig, data: LabelMapFolder, folder: Any) -
             "deep_supervision": True,
         },
     )
-    names = [volume.name for volume in data.volumes]
     wanted = SyntheticSettings(
         network=network,
-        label_names=tuple(spec.name for spec in data.labels),
+        label_names=tuple(spec.name for spec in record.labels),
         patch=config.patch,
         spacing_mm=config.spacing_mm,
-        training_cases=tuple(name for name in names if name not in data.held_out),
-        validation_cases=tuple(data.held_out),
+        training_cases=tuple(name for name in record.names if name not in record.held_out),
+        validation_cases=record.held_out,
         steps=config.steps or _MANY_STEPS,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
@@ -213,9 +227,8 @@ def _settings(config: SyntheticTrainConfig, data: LabelMapFolder, folder: Any) -
 def _packaged(
     config: SyntheticTrainConfig,
     described: ModelDescription,
-    data: LabelMapFolder,
+    record: MapsRecord,
     trainer: SyntheticTrainer,
-    root: Path,
     finished: bool,
 ) -> SyntheticResult:
     from medai.models import write_package
@@ -223,13 +236,19 @@ def _packaged(
 
     mean = round(sum(trainer.dice.values()) / len(trainer.dice), 4) if trainer.dice else 0.0
     result = SyntheticResult(
-        Path(config.output), root, trainer.dice, mean, trainer.step, round(trainer.seconds / 60, 1), finished
+        Path(config.output),
+        trainer.folder.root,
+        trainer.dice,
+        mean,
+        trainer.step,
+        round(trainer.seconds / 60, 1),
+        finished,
     )
     spec = trainer.settings.network
     arguments = without_deep_supervision(spec.name, spec.arguments)
     needed = build_network(spec.name, arguments).state_dict()
     averaged = trainer.average.network.state_dict()
-    card = _card(config, described, data, trainer.settings, NetworkSpec(spec.name, arguments), result)
+    card = _card(config, described, record, trainer.settings, NetworkSpec(spec.name, arguments), result)
     write_package(Path(config.output), card, [{name: averaged[name] for name in needed}])
     return result
 
@@ -237,7 +256,7 @@ def _packaged(
 def _card(
     config: SyntheticTrainConfig,
     described: ModelDescription,
-    data: LabelMapFolder,
+    record: MapsRecord,
     settings: SyntheticSettings,
     network: NetworkSpec,
     result: SyntheticResult,
@@ -246,7 +265,7 @@ def _card(
 
     licence = described.licence or _UNKNOWN_LICENCE
     name = described.id or "synthetic"
-    sources = described.data or (TrainingData("label maps", licence, "", len(data.volumes)),)
+    sources = described.data or (TrainingData("label maps", licence, "", len(record.names)),)
     facts = {
         "source": "painted from label maps (domain randomisation)",
         "label_maps": len(settings.training_cases),
@@ -270,15 +289,11 @@ def _card(
         licence=licence,
         spacing_mm=settings.spacing_mm,
         patch=settings.patch,
-        labels=data.labels,
+        labels=record.labels,
         postprocessing=described.postprocessing,
         totals=described.totals,
         quality=described.quality,
         plausibility=described.plausibility,
         training=Training(sources, metrics, facts),
         citation=described.citation,
-        postprocessing=described.postprocessing,
-        totals=described.totals,
-        quality=described.quality,
-        plausibility=described.plausibility,
     )
