@@ -211,7 +211,7 @@ def _settings(config: SyntheticTrainConfig, record: MapsRecord, folder: RunFolde
     )
     if not (config.resume or config.package_only):
         return wanted
-    stored = folder.read_settings(SyntheticSettings)
+    stored = from_json(SyntheticSettings, read_json(folder.config), f"{folder.config}:")
     fixed = ("label_names", "spacing_mm", "training_cases")
     changed = [name for name in fixed if getattr(stored, name) != getattr(wanted, name)]
     if changed:
