@@ -87,7 +87,7 @@ def _summary(
         patch=plan.patch,
         crop=plan.crop,
         normalization=tuple(spec.normalization.name for spec in plan.inputs),
-        depth=len(arguments.get("strides", channels)),
+        depth=len(arguments.get("strides") or arguments.get("blocks_down") or channels),
         width=max(channels[0], channels[1] // 2) if len(channels) > 1 else channels[0],
         batch_size=plan.batch_size,
         network=plan.network.name,

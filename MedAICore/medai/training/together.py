@@ -174,13 +174,22 @@ def main(arguments: list[str]) -> int:
     folder = (RunFolder if ranks.first else QuietFolder)(path.parent)
     try:
         result = _train(folder, request, compute, ranks)
-    except MedAIError as error:  # every process meets it at the same step
-        result = Result(error=error.message, remedy=error.remedy)
-    finally:
-        torch.distributed.destroy_process_group()
+    except MedAIError as error:
+        _leave(path.parent / _RESULT, Result(error=error.message, remedy=error.remedy), ranks)
+        return 1  # torchrun then ends the others, which may be waiting for this one
     if ranks.first:
         write_whole(path.parent / _RESULT, result)
+    torch.distributed.destroy_process_group()
     return 0
+
+
+def _leave(path: Path, result: Result, ranks: Ranks) -> None:
+    """Write why this process failed, unless the first one, which mostly fails with it, has done so."""
+    if not ranks.first:
+        time.sleep(_LOOK_EVERY_S)
+        if path.is_file():
+            return
+    write_whole(path, result)
 
 
 def _compute(device: str) -> Compute:
