@@ -143,6 +143,37 @@ class LabelScheme:
         return LabelScheme(tuple(label for label in self.labels if label.value in wanted))
 
 
+_OTHER_SIDE = {"7771000": "24028007", "24028007": "7771000"}  # SNOMED CT: left, right
+
+
+def mirrored_classes(labels: Sequence[Label]) -> tuple[int, ...] | None:
+    """For each class of a network (0: background, n: the n-th label) that of the same structure on the other side.
+
+    Sides are told by the codes; a structure without a side is its own. None where a left structure has no right
+    partner, or the other way round: an image that is mirrored from left to right then shows what has no class.
+    """
+    place = {_coded(label): n for n, label in enumerate(labels, start=1) if label.terminology is not None}
+    classes = [0]
+    for n, label in enumerate(labels, start=1):
+        coded = _coded(label)
+        if coded is None or not set(coded[-2:]) & set(_OTHER_SIDE):
+            classes.append(n)
+            continue
+        partner = place.get((*coded[:-2], *(_OTHER_SIDE.get(side, side) for side in coded[-2:])))
+        if partner is None:
+            return None
+        classes.append(partner)
+    return tuple(classes)
+
+
+def _coded(label: Label) -> tuple[str, ...] | None:
+    """Codes of type and region, then their modifiers; "" for what is not given."""
+    if label.terminology is None:
+        return None
+    t = label.terminology
+    return tuple("" if code is None else code.value for code in (t.type, t.region, t.type_modifier, t.region_modifier))
+
+
 # Well-spread hues for label maps without colours of their own (Trubetskoy's list of distinct colours, 2017).
 _DISTINCT = (
     (230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 130, 200), (245, 130, 48), (145, 30, 180), (70, 240, 240),

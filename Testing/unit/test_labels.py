@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medai.errors import ConfigError, InputError
-from medai.labels import Code, Label, LabelScheme, Terminology, distinct_color, unnamed_scheme
+from medai.labels import Code, Label, LabelScheme, Terminology, distinct_color, mirrored_classes, unnamed_scheme
 
 TISSUE = Code("SCT", "85756007", "Tissue")
 LIVER = Code("SCT", "10200004", "Liver")
@@ -100,3 +100,19 @@ def test_unnamed_schemes():
     assert scheme.labels[0].color != scheme.labels[1].color
     assert len({distinct_color(n) for n in range(20)}) == 20
     assert distinct_color(20) == distinct_color(0)
+
+
+def test_left_and_right_are_partners_by_their_codes():
+    left, right = Code("SCT", "7771000", "Left"), Code("SCT", "24028007", "Right")
+    kidney = Code("SCT", "64033007", "Kidney")
+
+    def label(value, kind, side=None, region_side=None):
+        region = Code("SCT", "818981001", "Abdomen") if region_side else None
+        return Label(value, f"label {value}", (1.0, 0.0, 0.0), Terminology(TISSUE, kind, side, region, region_side))
+
+    sided = [label(4, kidney, right), label(1, LIVER), label(2, kidney, left)]
+    assert mirrored_classes(sided) == (0, 3, 2, 1)
+    assert mirrored_classes([label(1, kidney, region_side=left), label(2, kidney, region_side=right)]) == (0, 2, 1)
+    assert mirrored_classes(sided[:2]) is None  # a right kidney alone
+    assert mirrored_classes([Label(1, "a", (0.0, 0.0, 0.0)), label(2, LIVER)]) == (0, 1, 2)
+    assert mirrored_classes([]) == (0,)

@@ -135,9 +135,14 @@ def _cancellable(network: nn.Module, cancelled: CancelCheck) -> Iterator[None]:
 
 
 class MirroredPredictor:
-    """Test-time augmentation: the mean of a predictor's logits over all mirrorings of the tile along `axes` (0: k)."""
+    """Test-time augmentation: the mean of a predictor's logits over all mirrorings of the tile along `axes` (0: k).
 
-    def __init__(self, predictor: Predictor, axes: Sequence[int]) -> None:
+    `other_side` names for each class that of the same structure on the other side of the body: the classes that a tile
+    mirrored from left to right (the last axis) gives are exchanged so.
+    """
+
+    def __init__(self, predictor: Predictor, axes: Sequence[int], other_side: Sequence[int] = ()) -> None:
+        self._other_side = torch.tensor(tuple(other_side), dtype=torch.int64)
         self._predictor = predictor
         self.engine = predictor.engine
         self.device = predictor.device
@@ -149,5 +154,8 @@ class MirroredPredictor:
         total = self._predictor(tile, cancelled).clone()
         for flip in self._flips[1:]:
             check_cancelled(cancelled)
-            total.add_(self._predictor(tile.flip(flip), cancelled).flip(flip))
+            logits = self._predictor(tile.flip(flip), cancelled).flip(flip)
+            if len(self._other_side) and 3 in flip:
+                logits = logits[self._other_side.to(logits.device)]
+            total.add_(logits)
         return total.div_(len(self._flips))

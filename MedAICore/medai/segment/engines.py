@@ -23,6 +23,7 @@ from medai.inference.openvino_engine import (
 )
 from medai.inference.predictor import MirroredPredictor, Predictor, TorchPredictor
 from medai.inference.sliding_window import SlidingWindow
+from medai.labels import mirrored_classes
 from medai.machine import release_free_memory
 from medai.models import user_folder
 from medai.segment.loading import LoadedModel
@@ -48,9 +49,24 @@ def make_predictor(
     On a CPU OpenVINO computes where it is installed and the run is long enough to pay for its start. Half precision on
     a CPU is compared with 32-bit on the image's own first tiles before it is trusted.
     """
-    axes = (1, 2) if model.planar else (0, 1, 2)
+    axes, other_side = _mirrorings(model)
     predictor = _plain_predictor(attempt, config, model, shape, overlap, 2 ** len(axes) if config.tta else 1)
-    return MirroredPredictor(predictor, axes) if config.tta else predictor
+    return MirroredPredictor(predictor, axes, other_side) if config.tta else predictor
+
+
+def _mirrorings(model: LoadedModel) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The axes (0: k) along which tiles may be mirrored, and the classes that left and right exchange then.
+
+    A model with left and right structures is mirrored between them alone: upside down it has not seen any body. Where
+    one side has no partner, left and right are not mirrored.
+    """
+    every = (1, 2) if model.planar else (0, 1, 2)
+    other_side = mirrored_classes(model.card.labels)
+    if other_side is None:
+        return every[:-1], ()
+    if other_side == tuple(range(len(other_side))):
+        return every, ()
+    return every[-1:], other_side
 
 
 def _plain_predictor(

@@ -139,6 +139,19 @@ def test_folds_and_mirrorings_are_averaged():
     assert torch.allclose(mirrored, expected, atol=1e-6)
 
 
+def test_mirrored_left_and_right_change_their_classes():
+    single = TorchPredictor([network(seed=1)], CPU)
+    tile = torch.from_numpy(volume(2, 8, 8, 8))
+    logits = single(tile)
+    other_side = [0, *range(len(logits) - 1, 0, -1)]
+    found = MirroredPredictor(single, (2,), other_side)(tile)
+    expected = (logits + single(tile.flip(3)).flip(3)[other_side]) / 2
+    assert torch.allclose(found, expected, atol=1e-6)
+    # Along the other axes they stay what they are.
+    found = MirroredPredictor(single, (0,), other_side)(tile)
+    assert torch.allclose(found, (logits + single(tile.flip(1)).flip(1)) / 2, atol=1e-6)
+
+
 def test_a_planar_network_gets_slices():
     torch.manual_seed(0)
     net = nn.Conv2d(1, 3, 3, padding=1)
