@@ -20,6 +20,7 @@ from medai.progress import CancelCheck, Stage, check_cancelled, never_cancelled
 
 # Voxels of one piece touch by a face, edge or corner; what is around it by a face only. So a diagonal wall is closed.
 _TOUCHING = np.ones((3, 3, 3), bool)
+_FACES = scipy.ndimage.generate_binary_structure(3, 1)
 Mask = npt.NDArray[np.bool_]
 # The bounding box of each label value. Voxels that change their label widen the box of the one that they get.
 Boxes = dict[int, Box]
@@ -46,9 +47,9 @@ def postprocess(
         check_cancelled(cancelled)
         stage(number / len(groups))
         if step.step == "largest_component":
-            changed |= keep_large_components(labels, group, boxes, step.share)
+            changed |= keep_large_components(labels, group, boxes, step.share, cancelled)
         elif len(kept) == len(scheme):
-            changed |= fill_holes(labels, group, boxes, spacing_mm)
+            changed |= fill_holes(labels, group, boxes, spacing_mm, cancelled)
     return sorted(changed)
 
 
@@ -57,7 +58,13 @@ def boxes_of(labels: Array) -> Boxes:
     return {value: extent.box for value, extent in label_extents(labels).items()}
 
 
-def keep_large_components(labels: Array, values: Sequence[int], boxes: Boxes, share: float = 1.0) -> set[int]:
+def keep_large_components(
+    labels: Array,
+    values: Sequence[int],
+    boxes: Boxes,
+    share: float = 1.0,
+    cancelled: CancelCheck = never_cancelled,
+) -> set[int]:
     """Of all voxels with one of `values` keep the largest piece and those of at least `share` of its size, in place.
 
     The others become what surrounds them most, which may be the background. Of equal pieces the first in storage order
@@ -74,11 +81,18 @@ def keep_large_components(labels: Array, values: Sequence[int], boxes: Boxes, sh
     changed: set[int] = set()
     for number, part in enumerate(scipy.ndimage.find_objects(pieces), start=1):
         if not stays[number - 1]:
+            check_cancelled(cancelled)
             changed |= _give_to_surroundings(labels, pieces, number, part, box, boxes)
     return changed
 
 
-def fill_holes(labels: Array, values: Sequence[int], boxes: Boxes, spacing_mm: tuple[float, float, float]) -> set[int]:
+def fill_holes(
+    labels: Array,
+    values: Sequence[int],
+    boxes: Boxes,
+    spacing_mm: tuple[float, float, float],
+    cancelled: CancelCheck = never_cancelled,
+) -> set[int]:
     """Give background that is enclosed by `values` alone, taken as one structure, the nearest of them, in place.
 
     Gives the values that gained voxels. Background between the structure and another label, or at the border of the
@@ -97,10 +111,11 @@ def fill_holes(labels: Array, values: Sequence[int], boxes: Boxes, spacing_mm: t
     for number, place in enumerate(scipy.ndimage.find_objects(gaps), start=1):
         if open_gaps[number]:
             continue
+        check_cancelled(cancelled)
         near = _grown(place, part.shape)
         hole, view = gaps[near] == number, part[near]
         wall = _mask(view, values)
-        if not wall[scipy.ndimage.binary_dilation(hole) & ~hole].all():
+        if not wall[scipy.ndimage.binary_dilation(hole, _FACES) & ~hole].all():
             continue
         nearest = scipy.ndimage.distance_transform_edt(
             ~wall, sampling=spacing_mm, return_distances=False, return_indices=True
@@ -135,7 +150,7 @@ def _give_to_surroundings(labels: Array, pieces: Array, number: int, part: Box, 
         pieces[part] == number
     )
     around = scipy.ndimage.binary_dilation(inside, _TOUCHING) & ~inside
-    faces = scipy.ndimage.binary_dilation(inside) & around
+    faces = scipy.ndimage.binary_dilation(inside, _FACES) & around
     changed = set(np.unique(view[inside]).tolist())
     votes = np.bincount(np.concatenate([view[around], view[faces]]), minlength=1)
     winner = int(votes.argmax())
