@@ -8,19 +8,20 @@ from medai.config.label_maps import Contrast
 from medai.synthesis.draws import chance, choose, uniform, whole
 from medai.synthesis.label_volumes import LabelTable
 
-_LIKE_TISSUES, _ANY = 0.6, 0.4  # shares of the samples that show no known contrast
 
-
-def draw_intensities(table: LabelTable, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def draw_intensities(
+    table: LabelTable, generator: torch.Generator, unstructured: float = 0.4
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and spread (count,) of every index, means in about 0..1.
 
-    Both sides of the body mostly look alike. A known contrast is drawn by its weight (0..1); else two images of
-    five have a brightness per structure (Billot et al. 2023), the others one per tissue, from which structures deviate.
+    Both sides of the body mostly look alike. A known contrast is drawn by its weight (0..1). Of the others the
+    part `unstructured` has a brightness per structure (Billot et al. 2023), the rest one per tissue, from which
+    structures deviate.
     """
     count = len(table)
     known = [contrast.weight for contrast in table.contrasts]
     rest = max(1.0 - sum(known), 0.0)
-    kind = choose((*known, rest * _LIKE_TISSUES, rest * _ANY), generator)
+    kind = choose((*known, rest * (1.0 - unstructured), rest * unstructured), generator)
     means = torch.rand(count, generator=generator)
     spreads = 0.16 * torch.rand(count, generator=generator) ** 1.5
     if kind < len(known):

@@ -22,7 +22,10 @@ _NODES = 17  # of the grid on which positions are bent and then interpolated
 
 @dataclass(frozen=True)
 class ScanSettings:
-    """Ranges of what is drawn; lengths in mm, angles in degrees, parts from 0 to 1."""
+    """Ranges of what is drawn; lengths in mm, angles in degrees, parts from 0 to 1.
+
+    `unstructured`: part of the images of no known contrast whose structures have nothing in common with their tissue.
+    """
 
     rotation_degrees: float = 20.0
     largest_rotation_degrees: float = 45.0
@@ -38,6 +41,7 @@ class ScanSettings:
     gamma: float = 0.35
     strip: float = 0.25
     cut: float = 0.25
+    unstructured: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def paint_scan(
     positions = functional.interpolate(nodes, size=fine, mode="trilinear", align_corners=True)
     painted = _take(volume, positions)
     centers = _take(volume, functional.avg_pool3d(positions, 2))
-    means, spreads = draw_intensities(table, generator)
+    means, spreads = draw_intensities(table, generator, settings.unstructured)
     classes = table.classes.clone()
     if chance(settings.strip, generator):
         _strip(table, classes, means, spreads, generator)
