@@ -294,9 +294,10 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
         """The runs of the project, the one that was touched last first."""
         return known_runs(Path(parameters.projectFolder) / "runs") if parameters.projectFolder else []
 
-    def activeRuns(self, parameters: MedAITrainParameterNode) -> list[TrainingRun]:
+    def activeRuns(self, projectFolder: str) -> list[TrainingRun]:
         """Those of which a process works now."""
-        return [run for run in self.runs(parameters) if run.state() in ACTIVE]
+        runs = known_runs(ProjectFolder(Path(projectFolder)).runs) if projectFolder else []
+        return [run for run in runs if run.state() in ACTIVE]
 
     # Models and evaluations
 
@@ -443,12 +444,11 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
         return write_figures(slicer.mrmlScene, report.cases, titles, _("{name} figures").format(name=report.name))
 
     def _refuseSecond(self, project: ProjectFolder) -> None:
-        for run in known_runs(project.runs):
-            if run.state() in ACTIVE:
-                raise ConfigError(
-                    _("The run '{name}' of this project is going on.").format(name=run.name),
-                    _("Wait for it, pause it or stop it; or choose another project folder."),
-                )
+        for run in self.activeRuns(str(project.root)):
+            raise ConfigError(
+                _("The run '{name}' of this project is going on.").format(name=run.name),
+                _("Wait for it, pause it or stop it; or choose another project folder."),
+            )
 
 
 def _isCompared(segmentationId: str) -> bool:

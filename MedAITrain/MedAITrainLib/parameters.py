@@ -27,9 +27,9 @@ class Preset(Enum):
     def label(self) -> str:
         """The choice as the panel shows it."""
         return {
-            Preset.QUICK: _("Quick: a first model in minutes"),
-            Preset.STANDARD: _("Standard"),
-            Preset.BEST: _("Best: five networks together, takes longest"),
+            Preset.QUICK: _("Quick: minutes"),
+            Preset.STANDARD: _("Standard: hours"),
+            Preset.BEST: _("Best: five networks"),
         }[self]
 
 

@@ -12,8 +12,7 @@ from medai.errors import FileFormatError, MedAIError
 from medai.mrml.training_plots import TrainingPlots
 from MedAICoreLib.progress_text import durationText
 from MedAITrainLib.compared_case import ComparedNodes, readPreview
-
-STATES = ("starting", "running", "pausing", "paused", "finished", "failed", "killed")
+from MedAITrainLib.options import modelId
 
 
 class RunView:
@@ -151,4 +150,6 @@ def runTitle(run: TrainingRun) -> str:
         "failed": _("failed"),
         "killed": _("interrupted"),
     }
-    return f"{title} ({run.name}): {texts[run.state()]}" if title != run.name else f"{run.name}: {texts[run.state()]}"
+    # A second run of a model has a number in its title already.
+    named = title if modelId(title) == run.name else f"{title} ({run.name})"
+    return f"{named}: {texts[run.state()]}"

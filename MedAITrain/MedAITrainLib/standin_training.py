@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -22,7 +21,9 @@ SHAPE_KJI = (9, 21, 17)
 
 def command(python: str) -> list[str]:
     """How it is run by this interpreter: append the arguments."""
-    return [python, "-s", "-X", "utf8", os.path.abspath(__file__)]
+    folder = str(Path(__file__).resolve().parents[1])
+    program = f"import sys; sys.path.insert(0, {folder!r}); from MedAITrainLib import standin_training as standin; "
+    return [python, "-s", "-X", "utf8", "-c", program + "sys.exit(standin.main(sys.argv[1:]))"]
 
 
 def main(arguments: list[str]) -> int:
@@ -271,7 +272,3 @@ def _writePackage(path: Path, config: Any) -> None:
         archive.writestr("model.json", json.dumps(card))
         archive.writestr("weights-0.safetensors", weights)
     temporary.replace(path)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

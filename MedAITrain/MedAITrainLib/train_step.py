@@ -22,6 +22,7 @@ class TrainStep:
         self.view = None
         self.charts = []
         self._looks = 0
+        self._project = ""
         self._listed = []
         ui = self.ui
         self.chartFrame = ChartFrame(ui.chartFrame, "MedAITrainCurves")
@@ -47,6 +48,7 @@ class TrainStep:
 
     def showParameters(self) -> None:
         """Follow the run that the parameter node names; nothing is read of a run that is not looked at."""
+        self._project = self.panel.parameters.projectFolder or self._project
         folder = self.panel.parameters.runFolder
         shown = str(self.view.run.folder) if self.view is not None else ""
         if folder != shown:
@@ -149,8 +151,8 @@ class TrainStep:
         self.watch()
 
     def runsToAskFor(self):
-        """The runs of this project that go on if Slicer is closed."""
-        return self.logic.activeRuns(self.panel.parameters) if self.panel.parameters is not None else []
+        """The runs of the project that go on if Slicer is closed, also from another module."""
+        return self.logic.activeRuns(self._project)
 
     # Watching
 
@@ -177,7 +179,8 @@ class TrainStep:
         self.ui.trainProgressBar.value = round(1000 * view.fraction)
         self.ui.runStatusLabel.text = view.statusText()
         self._drawCurves()
-        if self.ui.showPreviewCheckBox.checked and view.active:
+        # Elsewhere in Slicer the slice views belong to what the person does there.
+        if self.ui.showPreviewCheckBox.checked and view.active and self.panel.openStep() == "train":
             self._showPreview()
 
     def _showPreview(self) -> None:

@@ -32,7 +32,7 @@ SHOWN = {
     ("evaluate", 350, False): "train-evaluate.png",
 }
 LIMIT_S = 900.0
-CASES, STEPS = 10, 160
+CASES, STEPS = 8, 80
 
 
 def main(folder: Path, everything: bool) -> None:
@@ -83,8 +83,10 @@ def _take(panel: Any, folder: Path, everything: bool) -> None:
     train = panel.widget.steps["train"]
     wait_until(lambda: train.view is not None and (train.view.fraction > 0.7 or not train.view.active), LIMIT_S)
     ui.chartComboBox.currentIndex = 1
+    ui.chartComboBox.activated.emit(1)
     take("running-dice")
     ui.chartComboBox.currentIndex = 0
+    ui.chartComboBox.activated.emit(0)
     pump(500)
     take("running")
     wait_until(lambda: not train.view.active, LIMIT_S)

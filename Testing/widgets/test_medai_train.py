@@ -272,11 +272,13 @@ def test_closing_slicer_asks_what_becomes_of_the_run(panel, host):
     click(panel.ui.startButton)
     panel.wait(lambda: panel.run_state() == "running")
     guard, answers = panel.widget.steps["train"].guard, []
+    panel.widget.exit()  # it is asked from any module
     for answer, closes in (("stay", False), ("go on", True), ("pause", True)):
         guard.ask = lambda names, answer=answer: answers.append(names) or answer
         assert guard.onClose() is closes
     assert answers == [["liver"]] * 3
     host.app.emit("aboutToQuit()")
+    panel.widget.enter()
     panel.wait(lambda: panel.run_state() == "paused")
     assert guard.onClose()  # nothing is asked where nothing runs
 
