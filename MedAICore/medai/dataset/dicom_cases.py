@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.ndimage
 
 from medai.dataset.cache import ExcludedCase
 from medai.dataset_json import DescribedCase, file_names, write_dataset_json
@@ -190,10 +189,12 @@ def _mask(seg: Any, number: int) -> tuple[Array, Affine]:
 
 def _on_image_grid(mask: Array, matrix: Affine, image: Image) -> Array:
     """The mask on the image's voxels (k, j, i), the nearest of its own each."""
+    from scipy import ndimage
+
     index_of = np.linalg.inv(matrix) @ image.ijk_to_ras  # (i, j, k) of the image -> axes of the mask
     columns = index_of[:3, :3][:, ::-1]  # so that it takes (k, j, i)
     # scipy counts what lies beyond the centres of the outermost voxels, if only by rounding, as outside: so a margin.
-    near: Array = scipy.ndimage.affine_transform(
+    near: Array = ndimage.affine_transform(
         np.pad(mask.astype(np.uint8), 1), columns, index_of[:3, 3] + 1.0, output_shape=image.shape, order=0, cval=0
     )
     return near.astype(bool)

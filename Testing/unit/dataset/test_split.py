@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medai.dataset.cache import CachedCase
@@ -13,6 +13,7 @@ def cases(patients: list[int]) -> list[CachedCase]:
     return [CachedCase(f"case{n}", f"patient{patient}", (1, 1, 1)) for n, patient in enumerate(patients)]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # other work may slow the machine
 @given(st.lists(st.integers(0, 12), min_size=2, max_size=40), st.integers(0, 5), st.floats(0.05, 0.6))
 def test_no_patient_is_on_both_sides(patients: list[int], seed: int, fraction: float) -> None:
     if len(set(patients)) < 2:
