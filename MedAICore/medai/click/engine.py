@@ -40,6 +40,10 @@ class ClickEngine(Protocol):
         """
         ...
 
+    def steadied(self, image: Floats, values: Floats, maps: PromptMaps) -> Floats:
+        """The result of a first prompt once more, with the look that was chosen: what is doubtful gets decided."""
+        ...
+
     def predict(self, image: Floats, previous: Floats, maps: PromptMaps, cancelled: CancelCheck) -> Floats:
         """Probability of the object on the grid; `image` is normalised to about 0..1, `previous` is the mask so far."""
         ...

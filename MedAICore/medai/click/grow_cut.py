@@ -31,8 +31,12 @@ class GrowCutEngine:
         """Contrast at the object's surface: a first cube that lies within the object gives a border just anywhere."""
         if not first:
             return 0.0 if cut_off else 1.0
-        contrast = _edge_contrast(image, values > 0.5) / _LEAST_CONTRAST
+        contrast = edge_contrast(image, values > 0.5) / _LEAST_CONTRAST
         return min(contrast, 0.5) if cut_off else contrast
+
+    def steadied(self, image: Floats, values: Floats, maps: PromptMaps) -> Floats:
+        """The result as it is."""
+        return values
 
     def predict(
         self, image: Floats, previous: Floats, maps: PromptMaps, cancelled: CancelCheck = never_cancelled
@@ -48,7 +52,7 @@ class GrowCutEngine:
         return (strength[0, 0] > 0).numpy().astype(np.float32)
 
 
-def _edge_contrast(image: Floats, found: npt.NDArray[np.bool_]) -> float:
+def edge_contrast(image: Floats, found: npt.NDArray[np.bool_]) -> float:
     """Difference of the mean intensities on both sides of the surface, in standard deviations within the object."""
     inner = found & ~scipy.ndimage.binary_erosion(found, iterations=2)
     outer = scipy.ndimage.binary_dilation(found, iterations=2) & ~found

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 
+from medai.click.correction import changed_at
 from medai.click.engine import ClickEngine
 from medai.click.grid import Doubles, Floats, Grid
 from medai.click.prompts import Placed, PromptMaps, draw
@@ -26,7 +27,10 @@ _SHELL = 2  # grid voxels at the cube's border in which no object may lie
 _SHELL_VOXELS = 6
 _TIGHT = 1.25  # side of the refining cube over the object's largest extent
 _WORTHWHILE = 0.85  # a refining voxel is at most so long, in voxels of the first look
-_AGREEMENT = 0.65  # least Dice of two looks that show the same object
+_LOCAL_FROM = 2  # from this prompt on a point changes only what hangs together with it
+_CLOSE_FROM = 4  # from this prompt on there is a look from close by
+_CLOSE = 0.5  # its voxels, in those of the look before
+_CLOSE_RADIUS = 0.38  # how far it changes the mask, in sides of its cube
 _SAME_OBJECT = 0.6  # least Dice of the two looks
 
 
@@ -57,8 +61,12 @@ def segment_region(
     # The wider cube's voxels are all decided on: what was in the mask there and is not found any more has to go.
     box, inner = _union(look.grid.box(), grid.box()), grid.box()
     new = np.zeros([side.stop - side.start for side in box], np.uint8)
-    part = tuple(slice(i.start - b.start, i.stop - b.start) for i, b in zip(inner, box, strict=True))
-    new[part] = grid.restore(_connected(values, maps), inner) > 0.5
+    new[_within(inner, box)] = grid.restore(_connected(values, maps), inner) > 0.5
+    if engine.refines and prompts[-1].kind == "point":
+        if len(prompts) >= _LOCAL_FROM and mask[box].any():
+            new = changed_at(prompts[-1], mask[box], new, box)
+        if len(prompts) >= _CLOSE_FROM:
+            box, new = _closer(voxels, image, mask, prompts, engine, (grid, box, new), cancelled)
     _obey(new, box, prompts)
     return RegionResult(box, new, {"zooms": zooms_s, "all": time.perf_counter() - started_s})
 
@@ -68,14 +76,20 @@ def _union(a: Box, b: Box) -> Box:
     return k, j, i
 
 
+def _within(inner: Box, box: Box) -> Box:
+    """A box in the index of another one that holds it."""
+    k, j, i = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, box, strict=True))
+    return k, j, i
+
+
 @dataclass(frozen=True, eq=False)
 class _Look:
     """What an engine made of one cube."""
 
     grid: Grid
+    picture: Floats
     values: Floats
     maps: PromptMaps
-    cut_off: bool
     rating: float
 
 
@@ -89,9 +103,7 @@ def _search(
 ) -> _Look:
     """Look at wider and wider cubes until a result stands; the best one where none does.
 
-    A first click says nothing of the object's size. There, two looks that show the same object settle it: a network
-    that sees only a part of an object changes its mind when it sees more. The closer one is taken, as a mask that is
-    too small is sooner corrected than one that is too large.
+    A first click says nothing of the object's size: there a network rates every look below 1, and all are compared.
     """
     # Of a box or a lasso the size is known.
     first = not mask.any() and not any(p.kind in ("box", "lasso") and p.positive for p in prompts)
@@ -100,20 +112,16 @@ def _search(
     for _ in range(_MOST_ZOOMS):
         picture, values, maps = _predict(voxels, mask, prompts, grid, engine, cancelled)
         cut_off = _cut_off(values, grid)
-        look = _Look(grid, values, maps, cut_off, engine.rate(picture, values, cut_off, first))
-        if first and engine.refines and looks and not looks[-1].cut_off and _agree(looks[-1], look):
-            return looks[-1]
-        looks.append(look)
-        if look.rating >= 1 or grid.covers_image():
+        rated = _connected(values, maps) if first else values
+        looks.append(_Look(grid, picture, values, maps, engine.rate(picture, rated, cut_off, first)))
+        wider = _wider(grid, image)
+        if looks[-1].rating >= 1 or grid.covers_image() or wider.voxel_mm <= grid.voxel_mm:
             break
-        grid = _wider(grid, image)
-    return max(reversed(looks), key=lambda look: look.rating)
-
-
-def _agree(close: _Look, wide: _Look) -> bool:
-    """Whether two looks show the same object."""
-    seen = wide.grid.from_grid(_connected(close.values, close.maps), close.grid) > 0.5
-    return bool(seen.any()) and _overlap(seen, _connected(wide.values, wide.maps) > 0.5) >= _AGREEMENT
+        grid = wider
+    best = max(reversed(looks), key=lambda look: look.rating)
+    if first:
+        best = replace(best, values=engine.steadied(best.picture, best.values, best.maps))
+    return best
 
 
 def _refined(
@@ -134,10 +142,8 @@ def _refined(
     found = np.argwhere(_connected(values, maps) > 0.5)
     if len(found) == 0 or _cut_off(values, grid):
         return coarse
-    finest, middle, _ = np.sort(np.asarray(image.spacing_mm))
-    finest_mm = max(0.8 * float(middle), float(finest))
     longest = float((np.ptp(found, axis=0) + 1).max())
-    voxel_mm = max(grid.voxel_mm * longest * _TIGHT / grid.size, finest_mm)
+    voxel_mm = max(grid.voxel_mm * longest * _TIGHT / grid.size, _finest_mm(image))
     if voxel_mm > _WORTHWHILE * grid.voxel_mm:
         return coarse
     center = grid.to_image((found.min(axis=0) + found.max(axis=0)) / 2)
@@ -147,6 +153,40 @@ def _refined(
     if _overlap(fine > 0.5, previous > 0.5) < _SAME_OBJECT:
         return coarse
     return tight, fine, fine_maps
+
+
+def _closer(
+    voxels: Array,
+    image: Image,
+    mask: npt.NDArray[np.uint8],
+    prompts: Sequence[Placed],
+    engine: ClickEngine,
+    result: tuple[Grid, Box, npt.NDArray[np.uint8]],
+    cancelled: CancelCheck,
+) -> tuple[Box, npt.NDArray[np.uint8]]:
+    """A look from close by around the newest point, with the result so far as the mask: what is thin against the whole
+    object is seen only there. It changes a ball around the point; nothing where it shows no more detail.
+    """
+    grid, box, new = result
+    voxel_mm = max(_CLOSE * grid.voxel_mm, _finest_mm(image))
+    if voxel_mm > _WORTHWHILE * grid.voxel_mm:
+        return box, new
+    close = _grid(image, prompts[-1].points[0], voxel_mm, grid.size)
+    inner = close.box()
+    both = _union(box, inner)
+    now = mask[both].copy()
+    now[_within(box, both)] = new
+    # Only the part that the cube samples is needed at full size.
+    whole = np.zeros_like(mask)
+    whole[both] = now
+    previous = (close.sample(whole) > 0.5).astype(np.float32)
+    _, values, _ = _predict(voxels, mask, prompts, close, engine, cancelled, previous)
+    offsets = np.arange(grid.size) - (grid.size - 1) / 2
+    far = np.sqrt(offsets[:, None, None] ** 2 + offsets[:, None] ** 2 + offsets**2) > _CLOSE_RADIUS * grid.size
+    near = close.restore((~far).astype(np.float32), inner) > 0.5
+    part = now[_within(inner, both)]
+    part[near] = (close.restore(values, inner) > 0.5)[near]
+    return both, now
 
 
 def _overlap(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
@@ -177,6 +217,12 @@ def first_grid(image: Image, mask: npt.NDArray[np.uint8], prompts: Sequence[Plac
         # Nothing is known of the object's size yet.
         side_mm = max(side_mm, size * _FIRST_MM_PER_VOXEL * float(np.sort(spacing)[1]))
     return _grid(image, center, side_mm / size, size)
+
+
+def _finest_mm(image: Image) -> float:
+    """The smallest voxel of a cube that shows more than the image's own."""
+    finest, middle, _ = np.sort(np.asarray(image.spacing_mm))
+    return max(0.8 * float(middle), float(finest))
 
 
 def _grid(image: Image, center: Doubles, voxel_mm: float, size: int) -> Grid:

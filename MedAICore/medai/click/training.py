@@ -186,6 +186,7 @@ def _card(
         weights=UNWRITTEN_WEIGHTS,
         inputs=(InputSpec("image", normalization=Normalization("none"), description="Any modality; scaled by MedAI."),),
         licence="Apache-2.0",
+        citation=tuple(f"{entry.name}: {entry.citation}" for entry in description.data) if config.dataset else (),
         spacing_mm=(1.0, 1.0, 1.0),
         patch=(size, size, size),
         training=Training(

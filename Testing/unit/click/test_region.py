@@ -118,6 +118,10 @@ class BrightEngine:
         """Stands unless cut off."""
         return 0.0 if cut_off else 0.9
 
+    def steadied(self, image, values, maps):
+        """As it is."""
+        return values
+
     def predict(self, image, previous, maps, cancelled=None):
         """Bright voxels; none near a negative click."""
         return ((image > 0.5) & (maps.negative < 0.01)).astype(np.float32)
@@ -135,8 +139,57 @@ def test_what_is_not_found_any_more_leaves_the_mask():
     assert session.mask.sum() < 1.5 * second.sum()
 
 
-def test_two_looks_that_agree_settle_a_first_click():
+class RatingEngine(BrightEngine):
+    """Rates looks as it is told; counts them."""
+
+    def __init__(self, ratings):
+        self.ratings, self.looks = list(ratings), 0
+
+    def rate(self, image, values, cut_off, first):
+        """The next rating; the voxels' size cannot be seen from here."""
+        self.looks += 1
+        return self.ratings[min(self.looks - 1, len(self.ratings) - 1)]
+
+
+def test_a_first_click_compares_looks_and_takes_the_best():
     image, first, _ = phantom(noise=2.0)
-    session = ClickSession(image, BrightEngine())
+    engine = RatingEngine([0.5, 0.9, 0.6, 0.4, 0.4])
+    session = ClickSession(image, engine)
     session.prompt(point(image, (13, 30, 28)))
+    # As soon as a cube cannot become wider there is nothing more to see.
+    assert 2 <= engine.looks <= 5
     assert dice(session.mask, first) > 0.9
+
+
+def test_a_look_that_stands_ends_the_search():
+    image, *_ = phantom(noise=2.0)
+    engine = RatingEngine([0.5, 1.0, 0.2])
+    ClickSession(image, engine).prompt(point(image, (13, 30, 28)))
+    assert engine.looks == 2
+
+
+class FickleEngine(BrightEngine):
+    """Finds what is bright; from the third point on it forgets one half of the cube."""
+
+    def predict(self, image, previous, maps, cancelled=None):
+        """Bright voxels, from the third point on only those on the far side along i."""
+        found = image > 0.3
+        if int((maps.positive > 0.99).sum()) >= 3:
+            found = found.copy()
+            found[:, :, : found.shape[2] // 2] = False
+        return found.astype(np.float32)
+
+
+def test_a_later_point_changes_only_what_hangs_together_with_it():
+    """From the third point on: what it says of its own place is done, what the engine changes elsewhere is not."""
+    image, first, second = phantom(noise=2.0)
+    session = ClickSession(image, FickleEngine())
+    session.prompt(point(image, (13, 30, 28)))
+    session.prompt(point(image, (13, 30, 32)))
+    before = session.mask.copy()
+    assert dice(before, first) > 0.85
+    # A point in the other ball adds that ball; half of the first one, which the engine now leaves out, stays.
+    session.prompt(point(image, (13, 40, 58)))
+    after = session.mask > 0
+    assert (after[second]).mean() > 0.7
+    assert after[before > 0].mean() > 0.9
