@@ -71,6 +71,12 @@ class EffectUser:
         self._registered.worker = self._former
 
 
+@pytest.fixture(autouse=True)
+def _without_models(monkeypatch, tmp_path):
+    """Grow-cut segments: what is tested here is the way of prompts and masks, not what a model makes of them."""
+    monkeypatch.setattr("medai.models.library.shipped_folder", lambda: tmp_path / "shipped")
+
+
 @pytest.fixture
 def effect_of(host):
     """Make a person in the editor for a volume."""

@@ -63,6 +63,12 @@ class Panel:
             mouse.close()
 
 
+@pytest.fixture(autouse=True)
+def _without_models(monkeypatch, tmp_path):
+    """Grow-cut segments: what is tested here is the way of prompts and masks, not what a model makes of them."""
+    monkeypatch.setattr("medai.models.library.shipped_folder", lambda: tmp_path / "shipped")
+
+
 @pytest.fixture
 def panel(host, module_widget):
     from MedAICoreLib.settings import Settings

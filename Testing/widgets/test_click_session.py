@@ -25,6 +25,12 @@ from widgets.click_desk import (
 LEFT, RIGHT, LOW = (BALLS[name][0] for name in ("left", "right", "low"))
 
 
+@pytest.fixture(autouse=True)
+def _without_models(monkeypatch, tmp_path):
+    """Grow-cut segments: what is tested here is the way of prompts and masks, not what a model makes of them."""
+    monkeypatch.setattr("medai.models.library.shipped_folder", lambda: tmp_path / "shipped")
+
+
 @pytest.fixture
 def desk(host):
     desk = ClickDesk()
