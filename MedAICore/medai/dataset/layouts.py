@@ -227,7 +227,10 @@ def _from_list(path: Path) -> Listing:
         description = data if isinstance(data, dict) else {}
         rows = description.get("cases") or description.get("training") if isinstance(data, dict) else data
     else:
-        raise DatasetError(f"'{path}' is not a data set.", "Give a folder, or a .json or .csv list.")
+        raise DatasetError(
+            f"'{path}' is not a data set.",
+            "Give a folder, or a .json or .csv list; of scenes (.mrb, .mrml) make a cache with `medai prepare`.",
+        )
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DatasetError(f"'{path}' has no list of cases.", 'Give {"cases": [{"image": ..., "label": ...}, ...]}.')
     cases: list[Case] = []

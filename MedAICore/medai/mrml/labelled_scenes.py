@@ -66,11 +66,14 @@ def loaded_scene(path: str | Path, like: Any = None) -> Iterator[Any]:
     with tempfile.TemporaryDirectory(prefix="medai-scene-") as folder:
         file = _unpacked(path, _made(Path(folder) / "scene")) if path.suffix.lower() == ".mrb" else path
         scene = _new_scene(like)
-        # Sequences are stored as bundles within the bundle: these are unpacked into the scene's cache folder.
-        remote = slicer.vtkMRMLRemoteIOLogic()
-        remote.SetMRMLScene(scene)
-        remote.GetCacheManager().SetRemoteCacheDirectory(_made(Path(folder) / "cache").as_posix())
-        remote.AddDataIOToScene()
+        # Sequences are stored as bundles within the bundle: these are unpacked into the scene's cache folder. Handlers
+        # of remote files are left out on purpose: reading a scene must not download anything.
+        cache = slicer.vtkCacheManager()
+        cache.SetRemoteCacheDirectory(_made(Path(folder) / "cache").as_posix())
+        data_io = slicer.vtkDataIOManager()
+        data_io.SetCacheManager(cache)
+        scene.SetCacheManager(cache)
+        scene.SetDataIOManager(data_io)
         try:
             scene.SetURL(file.as_posix())
             scene.SetRootDirectory(file.parent.as_posix())
@@ -78,7 +81,8 @@ def loaded_scene(path: str | Path, like: Any = None) -> Iterator[Any]:
                 raise FileFormatError(f"'{path}' cannot be read as a scene.", "Open and save it again in 3D Slicer.")
             yield scene
         finally:
-            remote.RemoveDataIOFromScene()
+            scene.SetDataIOManager(None)
+            scene.SetCacheManager(None)
             remove_singletons = True
             scene.Clear(remove_singletons)
 

@@ -395,6 +395,39 @@ def test_bad_cases_are_reported_and_left_out(scene, tmp_path) -> None:
     assert set(excluded) == {"empty", "other_place", "without_voxels"}
 
 
+def test_a_segmentation_that_lies_half_outside_of_its_volume_is_told(scene) -> None:
+    volume, segmentation, transform, _ = ball_scene(scene, "turned", on_volume=False)
+    # Half of a ball of 14 mm in the middle of a volume of 52 mm along this axis.
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 27.0)
+    transform.SetMatrixTransformToParent(matrix)
+    case = case_of(scene, [volume.GetID()], segmentation.GetID())
+    (finding,) = [f for f in check_cases(scene, [case], labels_of([case])).findings if f.code == "outside"]
+    assert finding.case == case.name
+    assert 0.3 < float(finding.message.split("%")[0].rsplit(" ", 1)[1]) / 100 < 0.7
+
+
+def test_surfaces_without_voxels_and_colour_volumes_are_refused_with_a_remedy(scene) -> None:
+    volume = add_volume(scene, "a", shape=SMALL)
+    segmentation = add_segmentation(scene, volume, boxes(SMALL))
+    segmentation.CreateClosedSurfaceRepresentation()
+    segmentation.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    segmentation.GetSegmentation().RemoveRepresentation("Binary labelmap")
+    colour = scene.AddNode(slicer.vtkMRMLVectorVolumeNode())
+    data = vtk.vtkImageData()
+    data.SetDimensions(4, 4, 4)
+    data.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 3)
+    colour.SetAndObserveImageData(data)
+    cases = [
+        case_of(scene, [volume.GetID()], segmentation.GetID(), name="surface"),
+        case_of(scene, [colour.GetID()], segmentation.GetID(), name="colour"),
+    ]
+    errors = {f.case: f for f in check_cases(scene, cases, labels_of(cases)).errors if f.case}
+    assert "without a binary label map" in errors["surface"].message
+    assert "Segmentations module" in errors["surface"].remedy
+    assert (errors["colour"].code, errors["colour"].remedy) == ("colour", "Choose a grey-scale volume.")
+
+
 def test_one_case_only_is_an_error_of_the_data_set(scene) -> None:
     add_segmentation(scene, add_volume(scene, "a", shape=SMALL), boxes(SMALL))
     cases = find_cases(scene)
