@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from host.event_loop import StallMonitor, click, pump
-from widgets.train_panel import open_train_panel
+from host.event_loop import StallMonitor, pump
+from widgets.train_panel import click, open_train_panel
 
 
 @pytest.fixture

@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from host.event_loop import click, pump, wait_until
+from host.binding import convert
+from host.event_loop import click as click_now
+from host.event_loop import pump, wait_until
 from host.pictures import grab
 
 # Generous: the machines that run these tests may be busy.
 LIMIT_S = 120.0
 SHAPE_KJI = (12, 24, 20)
+
+
+def click(widget: Any) -> None:
+    """Click a widget once it has its place: a step that was just opened is laid out by the event loop."""
+    pump(10)
+    click_now(widget)
 
 
 class TrainPanel:
@@ -121,6 +129,9 @@ def open_train_panel(host: Any, module_widget: Any, folder: Path, standin: bool 
 
         widget.logic.makeCommand = lambda: standin_training.command(sys.executable)
         widget.logic.requestDevices = lambda onDevices: onDevices([{"id": "cpu", "kind": "cpu", "name": "Processor"}])
+    window = convert.unwrap(widget.parent)
+    window.resize(420, 1000)
+    window.show()
     panel = TrainPanel(host, widget, folder / "project")
     widget.parameters.projectFolder = str(panel.project)
     widget.parameters.modelName = "Liver"
