@@ -140,7 +140,7 @@ class ClassificationTrainer(Trainer):
             x, partners, share = _mixed(x, s.mixup, batch.seed)
         x = x.squeeze(2) if self.flat else x
         x = x.contiguous(memory_format=self.compute.memory_format(2 if self.flat else 3))
-        self.network.train()
+        self.train_mode()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with self.compute.autocast():

@@ -180,9 +180,7 @@ class Trainer:
         if self.flat:  # (b, c, 1, j, i) -> (b, c, j, i)
             x, y = x.squeeze(2), y.squeeze(2)
         x = x.contiguous(memory_format=self.compute.memory_format(2 if self.flat else 3))
-        self.network.train()
-        for norm in self._still:
-            norm.eval()
+        self.train_mode()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with self.compute.autocast():
@@ -192,6 +190,12 @@ class Trainer:
         loss: torch.Tensor = self.loss(outputs, y.float())
         self.update(loss)
         return self.ranks.mean(loss.detach())
+
+    def train_mode(self) -> None:
+        """The network in training mode, but for the norms of a frozen encoder, whose statistics must stay."""
+        self.network.train()
+        for norm in self._still:
+            norm.eval()
 
     def update(self, loss: torch.Tensor) -> None:
         """Backward pass, clipping and step of the optimiser; a step without finite gradient is left out."""

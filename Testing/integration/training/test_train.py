@@ -59,7 +59,7 @@ def final_state(folder: RunFolder) -> dict:
 
 def test_from_files_to_a_package_that_segments(tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "balls")
-    result = train.run(quick(data, tmp_path / "ball.medai", steps=70, learning_rate=5e-3))
+    result = train.run(quick(data, tmp_path / "ball.medai", steps=110, learning_rate=5e-3))
     assert result.finished
     assert result.output == tmp_path / "ball.medai"
     assert set(result.metrics) == {"label 1", "label 2"}
@@ -69,7 +69,7 @@ def test_from_files_to_a_package_that_segments(tmp_path: Path) -> None:
     assert card.task == "segment"
     assert card.spacing_mm == (1.1, 1.0, 1.2)  # k, j, i
     assert card.network.arguments["deep_supervision"] is False
-    assert card.training.run["steps"] == 70
+    assert card.training.run["steps"] == 110
     network = build_network(card.network.name, card.network.arguments)
     load_weights(network, {name: tensor.float() for name, tensor in package.weights(0).items()})
     with torch.inference_mode():
