@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 import torch
 
+from medai import segment
 from medai.config.label_rules import PlausibilitySpec, TotalSpec
 from medai.config.model_card import InputSpec, LabelSpec, ModelCard, NetworkSpec
-from medai.demo.brain import installed_brain_model
+from medai.config.segment import SegmentConfig
+from medai.demo.brain import BRAIN_MODEL_ID, brain_picture, installed_brain_model
 from medai.demo.command import MODEL_ID, main
+from medai.demo.template import load_template
 from medai.errors import InputError
 from medai.image import Image
 from medai.imageio import read_label_map, write_image
 from medai.models import UNWRITTEN_WEIGHTS, shipped_folder, write_package
 from medai.networks import build_network
+from medai.render.opengl import has_opengl
 
 
 @pytest.fixture
@@ -148,3 +152,31 @@ def test_both_hippocampi_of_the_template(
     right = sum(ml for name, ml in volumes.items() if name.startswith("Right"))
     assert 3.0 < left < 6.0
     assert right == pytest.approx(left, rel=0.1)  # this template is symmetric
+
+
+@pytest.mark.slow
+def test_the_brain_of_the_template(tmp_path: Path) -> None:
+    """With the shipped brain model: all structures, on their sides, alike on both, and no warning but the demo's."""
+    pytest.importorskip("nilearn")
+    if not (shipped_folder() / BRAIN_MODEL_ID / "model.json").is_file():
+        pytest.skip(f"the model {BRAIN_MODEL_ID} is not in this checkout")
+    template = load_template()
+    package = installed_brain_model()
+    assert package is not None
+    result = segment.run(SegmentConfig("cpu"), [template], segment.load_model(package, "cpu"))
+    assert not result.unlike
+    volumes = {row.name: row for row in result.volumes}
+    assert 1400 < volumes["Intracranial volume"].volume_ml < 2300  # the template is larger than most heads
+    assert not [row.name for row in result.volumes if row.voxels == 0]
+    for name in ("Thalamus", "Putamen", "Hippocampus", "Cerebral-White-Matter", "Cerebellum-Cortex"):
+        left, right = volumes[f"Left-{name}"], volumes[f"Right-{name}"]
+        assert right.volume_ml == pytest.approx(left.volume_ml, rel=0.1)
+        for row, sign in ((left, -1), (right, 1)):
+            assert row.value is not None
+            box = result.extents[row.value].box
+            middle = [(side.start + side.stop - 1) / 2 for side in box[::-1]]
+            assert sign * (result.label_map.ijk_to_ras @ np.array([*middle, 1.0]))[0] > 5, "left is at negative R"
+    picture = tmp_path / "brain.png"
+    if has_opengl()[0]:
+        brain_picture(template, result, picture)
+        assert picture.stat().st_size > 50_000
