@@ -156,7 +156,7 @@ class ClickDesk:
         self.finish(session)
         return session
 
-    def finish(self, session: Any, limit_s: float = 60.0) -> None:
+    def finish(self, session: Any, limit_s: float = 240.0) -> None:
         """Advance to the end of all jobs."""
         until = time.monotonic() + limit_s
         while session.advance():
