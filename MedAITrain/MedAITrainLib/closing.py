@@ -46,6 +46,7 @@ class CloseGuard:
         """Ask no more."""
         if self._filter is not None:
             self._window.removeEventFilter(self._filter)
+            self._filter.deleteLater()
             self._filter = None
         slicer.app.disconnect("aboutToQuit()", self.onQuit)
 

@@ -205,6 +205,10 @@ def _loaded(load: Any, path: Path, name: str) -> Any:
             _("'{path}' cannot be read: {error}").format(path=path, error=error), _("Evaluate the model again.")
         ) from error
     node.SetName(name)
+    storage = node.GetStorageNode()
+    if storage is not None:  # saving the scene must not write into the data set
+        node.SetAndObserveStorageNodeID(None)
+        node.GetScene().RemoveNode(storage)
     return node
 
 

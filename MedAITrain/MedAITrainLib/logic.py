@@ -18,10 +18,8 @@ from medai.client.commands import CommandProcess, command_line
 from medai.client.training import TrainingLauncher, TrainingRun, known_runs
 from medai.config import read_json
 from medai.config.training import TrainConfig
-from medai.errors import ConfigError, DatasetError, EnvironmentFailure, FileFormatError, MedAIError
-from medai.models import export_package, open_package
-from medai.mrml import show_over, write_curves
-from medai.mrml.comparison_plots import write_box_plot, write_figures
+from medai.errors import ConfigError, DatasetError, EnvironmentFailure, MedAIError
+from medai.mrml import show_over
 from medai.mrml.labelled_cases import (
     ExportResult,
     LabelledCase,
@@ -32,19 +30,18 @@ from medai.mrml.labelled_cases import (
     find_scene_cases,
 )
 from MedAICoreLib.environment_setup import environmentProblem, workerInterpreter
-from MedAICoreLib.model_catalog import CatalogEntry, ModelCatalog, installModel, listInstalledModels
+from MedAICoreLib.model_catalog import CatalogEntry, ModelCatalog, listInstalledModels
 from MedAICoreLib.runs import RunQueue
 from MedAICoreLib.settings import Settings
-from MedAICoreLib.table_layout import showTable
 from MedAICoreLib.worker import sharedWorker
 from MedAITrainLib.case_list import CaseList
-from MedAITrainLib.compared_case import ATTRIBUTE, EvaluatedCase
-from MedAITrainLib.evaluation import GROWING, METRICS, Report, metricTitle, readReport, writeCsv
+from MedAITrainLib.compared_case import ATTRIBUTE
+from MedAITrainLib.evaluation_logic import EvaluationLogic
 from MedAITrainLib.options import modelId, planArguments, trainConfig
 from MedAITrainLib.parameters import MedAITrainParameterNode, Task
+from MedAITrainLib.project import ProjectFolder, makeFolder
 
 _log = logging.getLogger(__name__)
-REPORT_NAME = "evaluation.json"
 
 
 @dataclass(frozen=True)
@@ -55,37 +52,7 @@ class ScenesAdded:
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class ProjectFolder:
-    """Where the things of one undertaking lie; made only when something is written."""
-
-    root: Path
-
-    @property
-    def runs(self) -> Path:
-        """A folder for each run."""
-        return self.root / "runs"
-
-    @property
-    def models(self) -> Path:
-        """The trained models."""
-        return self.root / "models"
-
-    @property
-    def reports(self) -> Path:
-        """Evaluations."""
-        return self.root / "evaluations"
-
-    def new(self, parent: Path, name: str, suffix: str = "") -> Path:
-        """A path in `parent` that does not exist yet: ``name``, ``name-2``, ..."""
-        number, path = 1, parent / f"{name}{suffix}"
-        while path.exists():
-            number += 1
-            path = parent / f"{name}-{number}{suffix}"
-        return path
-
-
-class MedAITrainLogic(ScriptedLoadableModuleLogic):
+class MedAITrainLogic(ScriptedLoadableModuleLogic, EvaluationLogic):
     """Cases, data set, plan, runs, evaluation.
 
     `makeCommand` gives how `medai` is run (default: in MedAI's environment, `medai.client.commands.command_line`). A
@@ -102,12 +69,12 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self, makeCommand: Callable[[], list[str]] | None = None, worker: Any = None) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
+        EvaluationLogic.__init__(self)
         self.makeCommand = makeCommand or environmentCommand
         self._queue = RunQueue(worker or sharedWorker())
         self._asking = False
         self.cases = CaseList()
         self._logs: Any = None
-        self._shownCase: EvaluatedCase | None = None
 
     def getParameterNode(self) -> MedAITrainParameterNode:
         """The scene's parameter node of this module."""
@@ -162,7 +129,7 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
         if self.cases.report is not None and self.cases.report.errors:
             first = self.cases.report.errors[0]
             raise DatasetError(first.message, first.remedy)
-        _makeFolder(project.root)
+        makeFolder(project.root)
         folder = project.new(project.root, "dataset")
         return export_cases(slicer.mrmlScene, self.cases.used, self.cases.labels, folder, project.root.name)
 
@@ -180,7 +147,7 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
 
     def forgetScene(self) -> None:
         """The scene goes away: cases of files stay, those of the scene go."""
-        self._shownCase = None
+        self.forgetEvaluatedCase()
         rows = [row for row, entry in enumerate(self.cases.entries) if not entry.case.source]
         self.cases.remove(rows)
 
@@ -256,9 +223,10 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
 
     def startCommand(self, arguments: list[str]) -> CommandProcess:
         """A command of `medai` in a process that ends with Slicer."""
-        return CommandProcess(self.makeCommand(), arguments, self._folderOfLogs() / f"{arguments[0]}.log")
+        return CommandProcess(self.makeCommand(), arguments, self.folderOfLogs() / f"{arguments[0]}.log")
 
-    def _folderOfLogs(self) -> Path:
+    def folderOfLogs(self) -> Path:
+        """Where commands write what goes wrong; removed with Slicer."""
         if self._logs is None:
             self._logs = tempfile.TemporaryDirectory(prefix="medai-train-")
         return Path(self._logs.name)
@@ -280,7 +248,7 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
         number = folder.name.removeprefix(name).removeprefix("-")
         title = f"{config.title} ({number})" if number else config.title
         config = replace(config, model_id=folder.name, title=title)
-        _makeFolder(project.models)
+        makeFolder(project.models)
         run = TrainingLauncher(self.makeCommand()).start(folder, config)
         parameters.runFolder = str(folder)
         return run
@@ -298,150 +266,6 @@ class MedAITrainLogic(ScriptedLoadableModuleLogic):
         """Those of which a process works now."""
         runs = known_runs(ProjectFolder(Path(projectFolder)).runs) if projectFolder else []
         return [run for run in runs if run.state() in ACTIVE]
-
-    # Models and evaluations
-
-    def models(self, parameters: MedAITrainParameterNode) -> list[tuple[str, Path]]:
-        """(title, file) of what can be evaluated: the project's models, the newest first, then the installed ones."""
-        own = sorted(
-            (Path(parameters.projectFolder) / "models").glob("*.medai") if parameters.projectFolder else (),
-            key=lambda path: path.stat().st_mtime,
-            reverse=True,
-        )
-        found = [(path.stem, path) for path in own]
-        return found + [(entry.card.title, Path(entry.location)) for entry in self.installedModels(parameters)]
-
-    def install(self, model: Path) -> str:
-        """Put the model into the library, where the other modules find it; gives its id."""
-        return installModel(str(model), Settings().modelFolder())
-
-    def export(self, model: Path, path: Path) -> None:
-        """Write the model as one .medai file, whole or not at all."""
-        export_package(model, path)
-
-    def userModule(self, model: Path) -> str:
-        """The module that uses this model."""
-        return "MedAIClassify" if open_package(model).card.task == "classify" else "MedAISeg"
-
-    def runOf(self, parameters: MedAITrainParameterNode, model: Path) -> TrainingRun | None:
-        """The run of the project that has written this model."""
-        for run in self.runs(parameters):
-            try:
-                if Path(run.config().output) == model:
-                    return run
-            except MedAIError:  # a damaged run: it has no say
-                continue
-        return None
-
-    def ownReport(self, parameters: MedAITrainParameterNode, model: Path) -> Report | None:
-        """The evaluation of this model on the cases that its run held back, None where there is none."""
-        run = self.runOf(parameters, model)
-        path = run.files.evaluation / REPORT_NAME if run is not None else None
-        return self.keepReport(path.parent) if path is not None and path.is_file() else None
-
-    def knownReports(self, parameters: MedAITrainParameterNode) -> list[Report]:
-        """The evaluations of the project, the newest first; damaged ones are left out."""
-        if not parameters.projectFolder:
-            return []
-        project = ProjectFolder(Path(parameters.projectFolder))
-        paths = [*project.reports.glob(f"*/{REPORT_NAME}"), *project.runs.glob(f"*/evaluation/{REPORT_NAME}")]
-        found = []
-        for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
-            name = path.parent.parent.name if path.parent.name == "evaluation" else path.parent.name
-            try:
-                found.append(replace(readReport(path), name=name))
-            except FileFormatError as error:
-                _log.warning("An evaluation is left out: %s", error)
-        return found
-
-    def startEvaluation(
-        self, parameters: MedAITrainParameterNode, model: Path, onAll: bool
-    ) -> tuple[CommandProcess, Path]:
-        """``medai evaluate`` of a model on the data set in a process of its own, and the folder that it writes."""
-        if parameters.task is Task.CLASSIFICATION:
-            return self._startClassEvaluation(parameters, model), model
-        if not onAll:
-            run = self.runOf(parameters, model)
-            if run is None:
-                raise ConfigError(
-                    _("'{name}' comes from no run of this project, so no cases were held back.").format(
-                        name=model.stem
-                    ),
-                    _("Choose to evaluate it on all cases of the data set."),
-                )
-            arguments = ["evaluate", "--run-folder", str(run.folder), "--device", parameters.device, "--json"]
-            return self.startCommand(arguments), run.files.evaluation
-        if not parameters.dataset:
-            raise ConfigError(_("There is no data set."), _("Make one, or choose its folder, in step 1."))
-        project = self.project(parameters)
-        _makeFolder(project.reports)
-        folder = project.new(project.reports, model.stem)
-        arguments = ["evaluate", parameters.dataset, "--model", str(model), "--output", str(folder)]
-        return self.startCommand([*arguments, "--device", parameters.device, "--json"]), folder
-
-    def _startClassEvaluation(self, parameters: MedAITrainParameterNode, model: Path) -> CommandProcess:
-        if not parameters.dataset:
-            raise ConfigError(_("There is no data set."), _("Choose its folder or table in step 1."))
-        arguments = ["evaluate", parameters.dataset, "--task", "classification", "--model", str(model)]
-        return self.startCommand([*arguments, "--device", parameters.device, "--json"])
-
-    def showClassEvaluation(self, value: dict[str, Any], name: str) -> list[Any]:
-        """The ROC and reliability curves of a classifier's evaluation as charts."""
-        return write_curves(slicer.mrmlScene, value, name)
-
-    def keepReport(self, folder: Path) -> Report:
-        """The report of an evaluation that has ended."""
-        name = folder.parent.name if folder.name == "evaluation" else folder.name
-        return replace(readReport(folder / REPORT_NAME), name=name)
-
-    def showEvaluatedCase(self, parameters: MedAITrainParameterNode, report: Report, case: str, label: str) -> None:
-        """Load a case with reference and prediction, in the place of the one before, and look at this structure."""
-        dataset = Path(parameters.dataset) if parameters.dataset else self._datasetOf(parameters, report)
-        if self._shownCase is None:
-            self._shownCase = EvaluatedCase(slicer.mrmlScene, _("Evaluated case"))
-        self._shownCase.show(case, report.files(case, dataset))
-        self._shownCase.lookAt(label)
-
-    def _datasetOf(self, parameters: MedAITrainParameterNode, report: Report) -> Path | None:
-        """The data set of the run that made the evaluation."""
-        for run in self.runs(parameters):
-            if report.path is not None and run.folder in report.path.parents:
-                return Path(run.config().dataset)
-        return None
-
-    def startComparison(self, first: Report, second: Report) -> CommandProcess:
-        """``medai compare`` of two evaluations of the same cases, in a process of its own."""
-        if not set(first.cases) & set(second.cases):
-            raise ConfigError(
-                _("'{a}' and '{b}' have no case in common.").format(a=first.name, b=second.name),
-                _("Evaluate both models on the same cases."),
-            )
-        paths = []
-        for number, report in enumerate((first, second)):
-            path = self._folderOfLogs() / f"compared-{number}.csv"
-            writeCsv(report, path)
-            paths.append(str(path))
-        return self.startCommand(["compare", *paths, "--json"])
-
-    def boxPlot(self, report: Report, metric: str) -> Any:
-        """The chart node with a box for each structure."""
-        values: dict[str, dict[str, float]] = {label: {} for label in report.labels}
-        for found in report.worst(metric):
-            if found.value is not None:
-                values[found.label][found.case] = found.value
-        title = f"{report.name}: {metricTitle(metric)}"
-        return write_box_plot(
-            slicer.mrmlScene, values, title, metricTitle(metric), report.name, unit_range=metric in GROWING
-        )
-
-    def showReportTable(self, report: Report) -> None:
-        """Show the table node with all figures in a layout that has a table view."""
-        showTable(self.reportTable(report).GetID())
-
-    def reportTable(self, report: Report) -> Any:
-        """The table node with all figures."""
-        titles = {metric: metricTitle(metric) for metric in METRICS}
-        return write_figures(slicer.mrmlScene, report.cases, titles, _("{name} figures").format(name=report.name))
 
     def _refuseSecond(self, project: ProjectFolder) -> None:
         for run in self.activeRuns(str(project.root)):
@@ -468,13 +292,3 @@ def environmentCommand() -> list[str]:
         )
     python, packages = workerInterpreter()
     return command_line(python, packages)
-
-
-def _makeFolder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            _("The folder '{path}' cannot be made: {error}.").format(path=path, error=error.strerror or error),
-            _("Choose another project folder."),
-        ) from error

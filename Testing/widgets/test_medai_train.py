@@ -311,6 +311,8 @@ def test_evaluation_is_shown_saved_and_its_worst_case_loaded(panel, tmp_path):
     names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")]
     assert f"{worst} reference" in names
     assert f"{worst} prediction" in names
+    loaded = next(n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if n.GetName() == worst)
+    assert loaded.GetStorageNode() is None  # saving the scene leaves the data set as it is
     ui.worstTable.cellClicked.emit(2, 0)  # in the place of the one before
     assert count("vtkMRMLSegmentationNode") == before + 2
     click(ui.showReportTableButton)
