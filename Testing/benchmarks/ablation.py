@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report
-from benchmarks.child import REPOSITORY, run_piece
+from benchmarks.child import REPOSITORY, BenchmarkError, run_piece
 from benchmarks.machine import Conditions
 from benchmarks.report import Section, Table
 from benchmarks.settings import Settings
@@ -112,6 +112,8 @@ def train(cache: str, output: str, kind: str, minutes: float, threads: int) -> d
         blocks=kind,  # type: ignore[arg-type]
     )  # fmt: skip
     result = use_case.run(config)
+    if result.output is None:
+        raise BenchmarkError(f"The training of {kind} was stopped after {result.steps} steps.")
     steps = [event for event in RunFolder(result.run_folder).events() if event["event"] == "step"]
     weights = open_model(Path(output)).weights(0)
     spent = sum((e["step"] - e["from_step"]) for e in steps)
