@@ -37,6 +37,7 @@ ARMS = (
 _MANY_STEPS = 1_000_000  # the time ends the runs
 _SPARE_S = 1800.0
 _MOVING_CASES = 60
+_SMALL = (16, 4)  # width and depth: discs of ten pixels need no more, and the time is for steps
 
 
 def run(settings: Settings) -> Section:
@@ -78,13 +79,23 @@ def moving(folder: Path, minutes: float, threads: int) -> dict[str, Any]:
     for frames in (1, 3):
         data.write(folder / f"moving-{frames}", _MOVING_CASES, frames)
     return {
-        name: _trained(folder / f"moving-{frames}", folder, kind, minutes, threads, name) for name, frames, kind in ARMS
+        name: _trained(folder / f"moving-{frames}", folder, kind, minutes, threads, name, _SMALL)
+        for name, frames, kind in ARMS
     }
 
 
-def _trained(cache: Path, folder: Path, kind: str, minutes: float, threads: int, name: str = "") -> dict[str, Any]:
+def _trained(
+    cache: Path,
+    folder: Path,
+    kind: str,
+    minutes: float,
+    threads: int,
+    name: str = "",
+    size: tuple[int, int] | None = None,
+) -> dict[str, Any]:
     output = folder / f"{(name or kind).replace(' ', '-').replace(',', '')}.medai"
-    arguments = {"cache": str(cache), "output": str(output), "kind": kind, "minutes": minutes, "threads": threads}
+    arguments: dict[str, Any] = {"cache": str(cache), "output": str(output), "kind": kind, "minutes": minutes}
+    arguments |= {"threads": threads, "size": size}
     figures: dict[str, Any] = run_piece("benchmarks.ablation:train", arguments, timeout_s=60 * minutes + _SPARE_S)
     print(json.dumps({name or kind: figures}), file=sys.stderr, flush=True)
     return figures
@@ -97,8 +108,10 @@ def prepare(dataset: str, cache: str) -> dict[str, Any]:
     return {"cases": len(use_case(Path(dataset), Path(cache)).card.cases)}
 
 
-def train(cache: str, output: str, kind: str, minutes: float, threads: int) -> dict[str, Any]:
-    """Piece: train for so long; parameters, seconds per step, Dice by label."""
+def train(
+    cache: str, output: str, kind: str, minutes: float, threads: int, size: list[int] | None = None
+) -> dict[str, Any]:
+    """Piece: train for so long; parameters, seconds per step, Dice by label. `size`: width and depth of choice."""
     import torch
 
     from medai import train as use_case
@@ -110,6 +123,7 @@ def train(cache: str, output: str, kind: str, minutes: float, threads: int) -> d
     config = TrainConfig(
         dataset=cache, output=output, preset="standard", device="cpu", seed=0, max_minutes=minutes, steps=_MANY_STEPS,
         blocks=kind,  # type: ignore[arg-type]
+        width=size[0] if size else None, depth=size[1] if size else None,
     )  # fmt: skip
     result = use_case.run(config)
     if result.output is None:
