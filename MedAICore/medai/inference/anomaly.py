@@ -147,9 +147,7 @@ def feature_layers(network: nn.Module, example: torch.Tensor) -> tuple[str, ...]
     order: list[tuple[str, int, int]] = []
     kinds = (nn.Conv2d, nn.Conv3d, DynamicConvolution)
     handles = [
-        module.register_forward_hook(
-            lambda module, inputs, output, name=name: order.append((name, *output.shape[:2]))
-        )
+        module.register_forward_hook(lambda module, inputs, output, name=name: order.append((name, *output.shape[:2])))
         for name, module in network.named_modules()
         if isinstance(module, kinds)
     ]

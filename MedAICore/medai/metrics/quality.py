@@ -19,8 +19,9 @@ def fit_quality(certainty: Sequence[float], dice: Sequence[float], low: float = 
     """The rising curve through pairs of certainty and Dice coefficient, one for each structure of each case.
 
     Isotonic regression (Barlow et al. 1972), then means over equal parts of the pairs as points, and a line from there
-    to 0 at no certainty, of which there are no pairs. The cases must be ones that the network was not trained on. Structures that were missed have no certainty and do not belong here.
-    Raises DatasetError for fewer than ten pairs, or where all certainties are alike.
+    to 0 at no certainty, of which there are no pairs. The cases must be ones that the network was not trained on.
+    Structures that were missed have no certainty and do not belong here. Raises DatasetError for fewer than ten pairs,
+    or where all certainties are alike.
     """
     x, y = np.asarray(certainty, np.float64), np.asarray(dice, np.float64)
     if len(x) != len(y) or len(x) < _FEWEST or x.max() - x.min() < 1e-3:

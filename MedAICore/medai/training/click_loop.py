@@ -52,7 +52,7 @@ class ClickTrainer:
         self.settings, self.compute, self.folder = settings, compute, RunFolder(root)
         network = build_network(settings.network.name, settings.network.arguments)
         # Channels last: a quarter less time per step on a CPU.
-        self.network: nn.Module = network.to(compute.device, memory_format=torch.channels_last_3d)
+        self.network: nn.Module = network.to(compute.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.average = WeightAverage(self.network, settings.ema_decay)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
