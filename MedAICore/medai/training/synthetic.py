@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,7 +108,7 @@ class SyntheticTrainer(Trainer):
     ) -> bool:
         """Train until the last step (True) or until `cancelled` (False); a checkpoint is left behind in both cases."""
         try:
-            with ThreadPoolExecutor(1) as pool:
+            with _flushed_denormals(), ThreadPoolExecutor(1) as pool:
                 self._loop(sampler, validation, pool, progress, cancelled)
             finished = True
         except Cancelled:
@@ -125,8 +126,6 @@ class SyntheticTrainer(Trainer):
         cancelled: CancelCheck,
     ) -> None:
         s = self.settings
-        # Probabilities of dozens of classes come below the smallest normal number, with which a CPU is slow.
-        torch.set_flush_denormal(True)
         waiting: list[Future[Batch]] = [pool.submit(sampler.batch, self.step + n) for n in range(_AHEAD)]
         clock = reported = saved = validated = time.monotonic()
         losses: list[torch.Tensor] = []
@@ -224,3 +223,16 @@ def painted_dice(
         for n, name in enumerate(settings.label_names, start=1)
         if float(sums["truth"][n]) > 0
     }
+
+
+@contextmanager
+def _flushed_denormals() -> Iterator[None]:
+    """Probabilities of dozens of classes come below the smallest normal number, with which a CPU is slow.
+
+    For the training only: with such numbers taken for 0, scipy's k-d tree never ends its recursion and the process dies.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import IntFlag
 from typing import Any
 
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -259,6 +260,21 @@ class ctkSliderWidget(QtWidgets.QWidget):
 
 class ctkPathLineEdit(QtWidgets.QWidget):
     """A path with a browse button and a history."""
+
+    class Filters(IntFlag):
+        """Values of `filters`, those of QDir's."""
+
+        Dirs = 0x001
+        Files = 0x002
+        Drives = 0x004
+        NoSymLinks = 0x008
+        AllEntries = 0x007
+        Readable = 0x010
+        Writable = 0x020
+        Executable = 0x040
+        Modified = 0x080
+        Hidden = 0x100
+        System = 0x200
 
     currentPathChanged = QtCore.Signal(str)
     validInputChanged = QtCore.Signal(bool)

@@ -107,6 +107,14 @@ def test_a_cancelled_run_leaves_a_checkpoint(tmp_path: Path) -> None:
     assert again.step == 1
 
 
+def test_numbers_close_to_zero_are_as_before_after_a_training(tmp_path: Path) -> None:
+    """With the processor's flush to zero left on, scipy's k-d tree (surface distances) kills the process."""
+    run = trainer(tmp_path, replace(SETTINGS, steps=1))
+    run.fit(SyntheticSampler([ball()], TABLE, SETTINGS), None, no_progress, never_cancelled)
+    assert np.float64(1e-310) * np.float64(0.5) > 0
+    assert float(torch.tensor(1e-40) * 0.5) > 0
+
+
 def test_the_learning_rate_rises_stays_and_falls() -> None:
     settings = replace(SETTINGS, steps=1000, warmup_steps=10, cooldown_from=100, cooldown_steps=50)
     assert settings.rate_at(0) == pytest.approx(1e-3)
