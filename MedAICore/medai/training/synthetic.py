@@ -229,7 +229,7 @@ def painted_dice(
 def _flushed_denormals() -> Iterator[None]:
     """Probabilities of dozens of classes come below the smallest normal number, with which a CPU is slow.
 
-    For the training only: with such numbers taken for 0, scipy's k-d tree never ends its recursion and the process dies.
+    For the training only: with such numbers taken for 0, scipy's k-d tree never ends and the process dies.
     """
     torch.set_flush_denormal(True)
     try:
