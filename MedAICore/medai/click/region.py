@@ -47,13 +47,18 @@ def segment_region(
     voxels: Array,
     image: Image,
     mask: npt.NDArray[np.uint8],
+    occupied: Box | None,
     prompts: Sequence[Placed],
     engine: ClickEngine,
     cancelled: CancelCheck,
 ) -> RegionResult:
-    """Segment around all `prompts` and the `mask` so far; `voxels` (k, j, i) are the image's."""
+    """Segment around all `prompts` and the `mask` so far; `voxels` (k, j, i) are the image's.
+
+    `occupied` is the smallest box that holds the mask, None where it is empty: to look for it in a whole volume takes
+    longer than the network.
+    """
     started_s = time.perf_counter()
-    look = _search(voxels, image, mask, prompts, engine, cancelled)
+    look = _search(voxels, image, mask, occupied, prompts, engine, cancelled)
     grid, values, maps = look.grid, look.values, look.maps
     zooms_s = time.perf_counter() - started_s
     if engine.refines:
@@ -97,6 +102,7 @@ def _search(
     voxels: Array,
     image: Image,
     mask: npt.NDArray[np.uint8],
+    occupied: Box | None,
     prompts: Sequence[Placed],
     engine: ClickEngine,
     cancelled: CancelCheck,
@@ -106,8 +112,8 @@ def _search(
     A first click says nothing of the object's size: there a network rates every look below 1, and all are compared.
     """
     # Of a box or a lasso the size is known.
-    first = not mask.any() and not any(p.kind in ("box", "lasso") and p.positive for p in prompts)
-    grid = first_grid(image, mask, prompts, engine.size)
+    first = occupied is None and not any(p.kind in ("box", "lasso") and p.positive for p in prompts)
+    grid = first_grid(image, occupied, prompts, engine.size)
     looks: list[_Look] = []
     for _ in range(_MOST_ZOOMS):
         picture, values, maps = _predict(voxels, mask, prompts, grid, engine, cancelled)
@@ -201,19 +207,19 @@ def normalised(values: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
     return scaled
 
 
-def first_grid(image: Image, mask: npt.NDArray[np.uint8], prompts: Sequence[Placed], size: int) -> Grid:
-    """The first cube: around mask and prompts with a margin, or of a usual size around a first click."""
+def first_grid(image: Image, occupied: Box | None, prompts: Sequence[Placed], size: int) -> Grid:
+    """The first cube: around the mask's box and prompts with a margin, or of a usual size around a first click."""
     spacing = np.asarray(image.spacing_mm)
     low = np.min([p.low for p in prompts], axis=0)
     high = np.max([p.high for p in prompts], axis=0)
-    extent = _mask_extent(mask, image)
-    if extent is not None:
-        low, high = np.minimum(low, extent[0]), np.maximum(high, extent[1])
+    if occupied is not None:
+        low = np.minimum(low, [float(side.start) for side in occupied])
+        high = np.maximum(high, [float(side.stop - 1) for side in occupied])
     center = (low + high) / 2
     longest_mm = float(((high - low + 1) * spacing).max())
     drawn = any(p.kind in ("box", "lasso") and p.positive for p in prompts)
     side_mm = max(_MARGIN * longest_mm, _SMALLEST_VOXELS * float(spacing.min()))
-    if extent is None and not drawn:
+    if occupied is None and not drawn:
         # Nothing is known of the object's size yet.
         side_mm = max(side_mm, size * _FIRST_MM_PER_VOXEL * float(np.sort(spacing)[1]))
     return _grid(image, center, side_mm / size, size)
@@ -228,13 +234,6 @@ def _finest_mm(image: Image) -> float:
 def _grid(image: Image, center: Doubles, voxel_mm: float, size: int) -> Grid:
     k, j, i = (float(c) for c in center)
     return Grid((k, j, i), voxel_mm, size, image.shape, image.spacing_mm)
-
-
-def _mask_extent(mask: npt.NDArray[np.uint8], image: Image) -> tuple[Doubles, Doubles] | None:
-    boxes = scipy.ndimage.find_objects(mask, max_label=1)
-    if not boxes or boxes[0] is None:
-        return None
-    return np.array([s.start for s in boxes[0]], float), np.array([s.stop - 1 for s in boxes[0]], float)
 
 
 def _predict(

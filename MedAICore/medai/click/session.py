@@ -60,6 +60,7 @@ class ClickSession:
         self._prompts: list[Placed] = []
         self._done: list[_Change] = []
         self._undone: list[_Change] = []
+        self._start: Box | None = None  # of the mask that the session began with
 
     @classmethod
     def open(
@@ -105,7 +106,9 @@ class ClickSession:
         """Take one more prompt into account."""
         started_s = time.perf_counter()
         placed = place(prompt, self.image, self._prompts)
-        result = segment_region(self._voxels, self.image, self._mask, [*self._prompts, placed], self._engine, cancelled)
+        result = segment_region(
+            self._voxels, self.image, self._mask, self._occupied(), [*self._prompts, placed], self._engine, cancelled
+        )
         box, after = _difference(self._mask, result, _voxel_of(placed, self.image))
         change = _Change(placed, box, self._mask[box].copy(), after)
         self._prompts.append(placed)
@@ -136,13 +139,14 @@ class ClickSession:
 
     def bounds(self) -> IndexBox:
         """The smallest box that holds the mask; one voxel where it is empty."""
-        k, j, i = _bounds(self._mask) or (slice(0, 1), slice(0, 1), slice(0, 1))
+        k, j, i = self._occupied() or (slice(0, 1), slice(0, 1), slice(0, 1))
         return k.start, k.stop, j.start, j.stop, i.start, i.stop
 
     def reset(self) -> ClickStep:
         """Empty the mask and forget all prompts, undone ones too; image and engine stay for the next structure."""
-        box = _bounds(self._mask) or (slice(0, 1), slice(0, 1), slice(0, 1))
+        box = self._occupied() or (slice(0, 1), slice(0, 1), slice(0, 1))
         self._mask[box] = 0
+        self._start = None
         self._prompts.clear()
         self._done.clear()
         self._undone.clear()
@@ -162,7 +166,17 @@ class ClickSession:
                 "Give (k0, k1, j0, j1, i0, i1), ends excluded.",
             )
         self.reset()
+        k, j, i = sides
+        self._start = (k, j, i)
         self._mask[sides] = mask > 0
+
+    def _occupied(self) -> Box | None:
+        """The smallest box that holds the mask; None where it is empty. Only what was ever changed is looked at."""
+        touched = [change.box for change in self._done] + ([self._start] if self._start is not None else [])
+        if not touched:
+            return None
+        k, j, i = (slice(min(box[a].start for box in touched), max(box[a].stop for box in touched)) for a in range(3))
+        return _bounds(self._mask[k, j, i], (k.start, j.start, i.start))
 
 
 def _difference(mask: Mask, result: RegionResult, fallback: Box) -> tuple[Box, Mask]:
@@ -174,8 +188,8 @@ def _difference(mask: Mask, result: RegionResult, fallback: Box) -> tuple[Box, M
     return (k, j, i), result.mask[changed].copy()
 
 
-def _bounds(mask: npt.NDArray[np.generic]) -> Box | None:
-    """The smallest box that holds all voxels above 0; None where there are none."""
+def _bounds(mask: npt.NDArray[np.generic], origin: tuple[int, int, int] = (0, 0, 0)) -> Box | None:
+    """The smallest box that holds all voxels above 0, from `origin` on; None where there are none."""
     sides: list[slice] = []
     part = mask
     for axis in range(3):
@@ -186,7 +200,8 @@ def _bounds(mask: npt.NDArray[np.generic]) -> Box | None:
         side = slice(int(found[0]), int(found[-1]) + 1)
         sides.append(side)
         part = part[(slice(None),) * axis + (side,)]
-    return sides[0], sides[1], sides[2]
+    k, j, i = (slice(o + side.start, o + side.stop) for o, side in zip(origin, sides, strict=True))
+    return k, j, i
 
 
 def _voxel_of(placed: Placed, image: Image) -> Box:

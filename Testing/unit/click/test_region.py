@@ -98,10 +98,11 @@ def test_a_tilted_lasso_lies_in_its_plane():
 def test_the_first_cube_is_square_in_mm_and_grows_with_the_mask():
     image, first, _ = phantom()
     placed = place(point(image, (13, 30, 28)), image)
-    nothing = np.zeros(image.shape, np.uint8)
-    alone = first_grid(image, nothing, [placed], 48)
+    alone = first_grid(image, None, [placed], 48)
     assert alone.center == pytest.approx((13, 30, 28))
-    around = first_grid(image, first.astype(np.uint8), [placed], 48)
+    found = np.argwhere(first)
+    k, j, i = (slice(int(low), int(high) + 1) for low, high in zip(found.min(axis=0), found.max(axis=0), strict=True))
+    around = first_grid(image, (k, j, i), [placed], 48)
     extent_mm = max((np.ptp(np.argwhere(first), axis=0) + 1) * np.array(image.spacing_mm))
     assert around.voxel_mm * 48 == pytest.approx(1.6 * extent_mm)
 

@@ -55,6 +55,33 @@ def test_steps_hold_all_that_changed(scene, session):
     assert session.prompts == 3
 
 
+def bounds_of(mask):
+    found = np.argwhere(mask)
+    return tuple(
+        int(n) for low, high in zip(found.min(axis=0), found.max(axis=0) + 1, strict=True) for n in (low, high)
+    )
+
+
+def test_the_bounds_are_those_of_the_mask_after_every_kind_of_step(scene, session):
+    image, first, _ = scene
+    session.set_mask(first[5:20, 20:40, 10:45], (5, 20, 20, 40, 10, 45))
+    for act in (
+        lambda: session.prompt(point(image, (13, 40, 58))),
+        lambda: session.prompt(point(image, (13, 30, 28), False)),
+        session.undo,
+        session.redo,
+        session.undo,
+        session.undo,
+    ):
+        act()
+        assert session.bounds() == bounds_of(session.mask)
+    session.reset()
+    assert not session.mask.any()
+    assert session.bounds() == (0, 1, 0, 1, 0, 1)
+    session.prompt(point(image, (13, 30, 28)))
+    assert session.bounds() == bounds_of(session.mask)
+
+
 def test_undo_takes_the_prompt_itself_back(scene, session):
     image, *_ = scene
     session.prompt(point(image, (13, 30, 28)))
