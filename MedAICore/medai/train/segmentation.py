@@ -63,6 +63,9 @@ def run(
     if config.task != "segmentation":
         raise ConfigError(f"The task '{config.task}' is not trained here.", "Use run_classification.")
     root = run_folder_of(config)
+    if not root.exists() and not Path(config.dataset).exists():
+        # Nothing is made for a mistyped path; where there is a run folder, its record tells the error.
+        raise DatasetError(f"There is no data set '{config.dataset}'.", "Check the path.")
     with recorded(config, root) as record, stopped_by_sigterm(record.interrupted(cancelled)) as stopped:
         result = _run(config, root, record, progress, stopped)
         if result.finished:
@@ -154,6 +157,9 @@ def run_classification(
     from medai.training.run_record import recorded
 
     root = run_folder_of(config)
+    if not root.exists() and not Path(config.dataset).exists():
+        # Nothing is made for a mistyped path; where there is a run folder, its record tells the error.
+        raise DatasetError(f"There is no data set '{config.dataset}'.", "Check the path.")
     with recorded(config, root) as record, stopped_by_sigterm(record.interrupted(cancelled)) as stopped:
         result = training.run(config, description_of(config), root, progress, stopped, record)
         if result.finished:

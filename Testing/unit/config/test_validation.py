@@ -160,7 +160,7 @@ def test_segment_config():
         ({"max_minutes": -1}, "max_minutes is -1"),
         ({"steps": 0}, "steps is 0"),
         ({"folds": 2, "fold": 2}, "fold 2 of 2 folds"),
-        ({"folds": 0}, "fold 0 of 0 folds"),
+        ({"folds": -1}, "-1"),
     ],
 )
 def test_train_config(change, message):

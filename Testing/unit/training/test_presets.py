@@ -80,7 +80,7 @@ def test_a_plan_says_what_a_run_would_do(tmp_path: Path) -> None:
     assert plan.expected_minutes > 0
     assert set(plan.preset_minutes) == {"quick", "standard", "best"}
     # Eight times the steps and no more validations; five folds of forty times.
-    assert 4 < plan.preset_minutes["standard"] / plan.preset_minutes["quick"] <= 8.1
+    assert 4 < plan.preset_minutes["standard"] / plan.preset_minutes["quick"] <= 8.5  # of tenths of minutes
     limited = train.plan_summary(replace(config, max_minutes=0.01))
     assert limited.expected_minutes == 0.01
     assert not any(path.name.startswith("progress") for path in tmp_path.rglob("*")), "a plan writes nothing"
